@@ -1,0 +1,27 @@
+//! What the API, the workers and the command line share: the data model, the
+//! compiled sync job, integrations, the guarded outbound client, and everything
+//! that speaks Redis.
+//!
+//! Follow a record: `api` accepts a run, [`store`] writes run and first task in
+//! one script, the worker plans and fetches, [`integration`] builds the request
+//! and splits the page, [`store`] commits it, the worker delivers, [`store`]
+//! acknowledges.
+//!
+//! `model`, `expr` and `plan` know no Redis and no HTTP; `integration` knows no
+//! Redis; `store` knows no HTTP; `config` is a leaf.
+
+pub mod clock;
+pub mod config;
+pub mod expr;
+pub mod fault;
+pub mod http;
+pub mod ids;
+pub mod integration;
+pub mod model;
+pub mod plan;
+pub mod queue;
+pub mod seal;
+pub mod store;
+pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -1,0 +1,3 @@
+//! Plain data: what the store holds and the API shows. No I/O.
+pub mod event;
+pub mod run;
