@@ -1,1 +1,2 @@
-//! Not written yet.
+//! What tests of every crate share.
+pub mod redis;

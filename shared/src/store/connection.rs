@@ -1,0 +1,152 @@
+//! The connection to Redis, and the checks made of it at boot.
+//!
+//! One multiplexed connection a process: concurrent calls share it and are
+//! pipelined. It reconnects by itself in the background; while it is away, calls
+//! fail within [`RESPONSE_TIMEOUT`].
+
+use std::{pin::Pin, time::Duration};
+
+use futures::{Stream, StreamExt};
+use redis::{
+    AsyncCommands, Client, InfoDict,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
+
+use super::{StoreError, StoreResult, keys::Keys};
+
+/// A call that takes longer fails as unavailable. Scripts take microseconds;
+/// what this bounds is a Redis that hangs or a network that swallows packets.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Making a connection takes no longer than this.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two attempts to reconnect.
+const RECONNECT_DELAY: Duration = Duration::from_millis(50);
+const MAX_RECONNECT_DELAY: Duration = Duration::from_millis(500);
+/// Attempts within one call before it fails; the next call starts anew.
+const RECONNECT_ATTEMPTS: usize = 2;
+/// The oldest Redis whose features the scripts use (`LPOP` with a count in
+/// scripts, effect replication by default, `TIME` before writes).
+const OLDEST_MAJOR_VERSION: u32 = 7;
+
+/// The store. Cheap to clone; all clones share one connection.
+#[derive(Clone)]
+pub struct Store {
+    client: Client,
+    connection: ConnectionManager,
+    keys: Keys,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
+
+/// What the boot check found worth a warning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootCheck {
+    pub redis_version: String,
+    /// Settings that are allowed but risk data, each as a sentence.
+    pub warnings: Vec<String>,
+}
+
+/// Messages of one channel; ends when the connection is lost.
+pub type RedisSubscription = Pin<Box<dyn Stream<Item = String> + Send>>;
+
+impl Store {
+    /// Prepares a store; the connection is made by the first call.
+    ///
+    /// # Errors
+    /// A URL that can't be read.
+    pub async fn open(url: &str, prefix: &str) -> StoreResult<Self> {
+        let client = Client::open(url)
+            .map_err(|error| StoreError::Unsafe(format!("the Redis URL can't be used: {error}")))?;
+        let config = ConnectionManagerConfig::new()
+            .set_response_timeout(Some(RESPONSE_TIMEOUT))
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_min_delay(RECONNECT_DELAY)
+            .set_max_delay(MAX_RECONNECT_DELAY)
+            .set_number_of_retries(RECONNECT_ATTEMPTS);
+        let connection = ConnectionManager::new_lazy_with_config(client.clone(), config)?;
+        Ok(Self { client, connection, keys: Keys::new(prefix) })
+    }
+
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// A handle on the shared connection.
+    #[must_use]
+    pub fn connection(&self) -> ConnectionManager {
+        self.connection.clone()
+    }
+
+    /// Answers when Redis does.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn ping(&self) -> StoreResult<()> {
+        let _pong: String = redis::cmd("PING").query_async(&mut self.connection()).await?;
+        Ok(())
+    }
+
+    /// Refuses a Redis that may evict our keys or is too old; warns about one
+    /// that would forget everything when it restarts.
+    ///
+    /// # Errors
+    /// [`StoreError::Unsafe`] with what to change.
+    pub async fn check(&self) -> StoreResult<BootCheck> {
+        let mut connection = self.connection();
+        let info: InfoDict = redis::cmd("INFO").query_async(&mut connection).await?;
+        let redis_version: String = info.get("redis_version").unwrap_or_default();
+        let major: u32 = redis_version.split('.').next().and_then(|part| part.parse().ok()).unwrap_or(0);
+        if major < OLDEST_MAJOR_VERSION {
+            return Err(StoreError::Unsafe(format!(
+                "Redis {redis_version} is too old; version {OLDEST_MAJOR_VERSION} or newer is needed"
+            )));
+        }
+        let policy: String = info.get("maxmemory_policy").unwrap_or_default();
+        if policy != "noeviction" {
+            return Err(StoreError::Unsafe(format!(
+                "Redis has maxmemory-policy `{policy}` and may throw away queued work; \
+                 set `maxmemory-policy noeviction`"
+            )));
+        }
+        let mut warnings = Vec::new();
+        if info.get::<u8>("aof_enabled") != Some(1) {
+            warnings.push(
+                "Redis runs without its append-only file: what was accepted is lost when it restarts; \
+                 set `appendonly yes`"
+                    .to_owned(),
+            );
+        }
+        Ok(BootCheck { redis_version, warnings })
+    }
+
+    /// Redis's clock plus the shift that tests set, in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn now_ms(&self) -> StoreResult<i64> {
+        let mut connection = self.connection();
+        let (seconds, micros): (i64, i64) = redis::cmd("TIME").query_async(&mut connection).await?;
+        let shift: Option<i64> = connection.get(self.keys.clock_shift()).await?;
+        Ok(seconds * 1000 + micros / 1000 + shift.unwrap_or(0))
+    }
+
+    /// Listens on the channel that wakes idle workers, on a connection of its own.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn subscribe_wake(&self) -> StoreResult<RedisSubscription> {
+        let connecting = self.client.get_async_pubsub();
+        let mut pubsub = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+            .await
+            .map_err(|_| StoreError::from(redis::RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))))??;
+        pubsub.subscribe(self.keys.wake_channel()).await?;
+        Ok(Box::pin(
+            pubsub.into_on_message().filter_map(|message| async move { message.get_payload::<String>().ok() }),
+        ))
+    }
+}

@@ -1,0 +1,123 @@
+//! Every key of the store.
+//!
+//! All keys start with `{prefix}:{p0}:`; the braces make `p0` the hash tag, so the
+//! keys of one partition are in one slot of a Redis Cluster and a script may touch
+//! any of them. Scripts get that base as `KEYS[1]` and derive the rest by the names
+//! in this table (`lua/lib/*.lua` use the same words):
+//!
+//! | key after the base | type | what |
+//! |---|---|---|
+//! | `<queue>:rotation` | list | lanes with ready tasks, next one first |
+//! | `<queue>:ready:<lane>` | list | ready tasks, payload inline |
+//! | `<queue>:lane:<lane>` | hash | `in_flight`, `limit`, `blocked_until`, `in_rotation` |
+//! | `<queue>:blocked` | zset | lane → time it is free again |
+//! | `<queue>:delayed` | zset | task → time it is due |
+//! | `<queue>:claimed` | zset | task → end of its lease |
+//! | `<queue>:task:<task>` | hash | a delayed or claimed task |
+//! | `<queue>:idle` | string | set while a worker waits for this queue |
+//! | `run:<run>` | hash | state and counters of a run, its nodes and streams |
+//! | `run:<run>:spec` | string | what the run was started with |
+//! | `run:<run>:stream:<n>`, `run:<run>:index:<n>` | list | undelivered chunks of a stream, and their sizes |
+//! | `run:<run>:error`, `run:<run>:event` | list | what went wrong; what was sent |
+//! | `flow:<webhook>` | hash | undelivered bytes, whether they are over the mark |
+//! | `flow:<webhook>:parked` | list | fetch tasks waiting for the receiver |
+//! | `parked` | set | webhooks with parked tasks |
+//! | `dead:<webhook>` | zset | dead letters, by time |
+//! | `dead_letter:<event>` | hash | one dead letter with its bytes |
+//! | `watermark:<account>:<job>` | hash | resource → `previous_run_date` |
+//! | `environment:<env>:run` | zset | runs of an environment |
+//! | `document:<hash>` | string | an integration document |
+//! | `clock_shift` | string | milliseconds tests add to Redis's clock |
+
+use crate::ids::{AccountId, EnvironmentId, EventId, RunId, SyncJobId, WebhookId};
+
+/// The keys under one prefix.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    base: String,
+}
+
+impl Keys {
+    #[must_use]
+    pub fn new(prefix: &str) -> Self {
+        Self { base: format!("{prefix}:{{p0}}") }
+    }
+
+    /// What every key starts with, without the last colon: `KEYS[1]` of the scripts.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// `{base}:a:b:c`.
+    #[must_use]
+    pub fn join(&self, parts: &[&str]) -> String {
+        let mut key = self.base.clone();
+        for part in parts {
+            key.push(':');
+            key.push_str(part);
+        }
+        key
+    }
+
+    /// The channel on which idle workers are woken; a message names the queue.
+    #[must_use]
+    pub fn wake_channel(&self) -> String {
+        self.join(&["wake"])
+    }
+
+    #[must_use]
+    pub fn run(&self, run: RunId) -> String {
+        self.join(&["run", &run.to_string()])
+    }
+
+    #[must_use]
+    pub fn run_spec(&self, run: RunId) -> String {
+        self.join(&["run", &run.to_string(), "spec"])
+    }
+
+    #[must_use]
+    pub fn run_errors(&self, run: RunId) -> String {
+        self.join(&["run", &run.to_string(), "error"])
+    }
+
+    #[must_use]
+    pub fn run_events(&self, run: RunId) -> String {
+        self.join(&["run", &run.to_string(), "event"])
+    }
+
+    #[must_use]
+    pub fn runs_of(&self, environment: EnvironmentId) -> String {
+        self.join(&["environment", &environment.to_string(), "run"])
+    }
+
+    #[must_use]
+    pub fn flow(&self, webhook: WebhookId) -> String {
+        self.join(&["flow", &webhook.to_string()])
+    }
+
+    #[must_use]
+    pub fn dead_letters(&self, webhook: WebhookId) -> String {
+        self.join(&["dead", &webhook.to_string()])
+    }
+
+    #[must_use]
+    pub fn dead_letter(&self, event: EventId) -> String {
+        self.join(&["dead_letter", &event.to_string()])
+    }
+
+    #[must_use]
+    pub fn watermarks(&self, account: AccountId, job: SyncJobId) -> String {
+        self.join(&["watermark", &account.to_string(), &job.to_string()])
+    }
+
+    #[must_use]
+    pub fn document(&self, hash: &str) -> String {
+        self.join(&["document", hash])
+    }
+
+    #[must_use]
+    pub fn clock_shift(&self) -> String {
+        self.join(&["clock_shift"])
+    }
+}
