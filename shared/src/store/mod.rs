@@ -6,8 +6,12 @@
 //! made meanwhile ends in [`StoreError::Unavailable`], never in a hang.
 
 mod connection;
+pub mod deliveries;
+pub mod fetches;
 pub mod keys;
 mod page;
+pub mod queue;
+pub mod runs;
 mod scripts;
 
 pub use connection::{BootCheck, RedisSubscription, Store};
@@ -32,13 +36,18 @@ impl From<redis::RedisError> for StoreError {
     fn from(error: redis::RedisError) -> Self {
         use redis::{ErrorKind, ServerErrorKind};
         let passing = match error.kind() {
-            ErrorKind::Io | ErrorKind::Parse | ErrorKind::Client | ErrorKind::AuthenticationFailed => true,
+            ErrorKind::Io
+            | ErrorKind::Parse
+            | ErrorKind::Client
+            | ErrorKind::AuthenticationFailed => true,
             ErrorKind::Server(kind) => !matches!(kind, ServerErrorKind::ResponseError),
             // `OOM`, `MISCONF` and `NOREPLICAS` have no kind of their own.
             ErrorKind::Extension => true,
             _ => error.is_io_error() || error.is_timeout(),
         };
-        let out_of_memory = error.code().is_some_and(|code| matches!(code, "OOM" | "MISCONF" | "NOREPLICAS"))
+        let out_of_memory = error
+            .code()
+            .is_some_and(|code| matches!(code, "OOM" | "MISCONF" | "NOREPLICAS"))
             || error.to_string().contains("OOM command not allowed");
         if passing || out_of_memory {
             Self::Unavailable(error)
