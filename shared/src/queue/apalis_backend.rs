@@ -35,7 +35,12 @@ impl QueueBackend {
     /// Starts claiming at once.
     #[must_use]
     pub fn new(claims: ClaimLoop) -> Self {
-        Self { store: claims.store.clone(), queue: claims.queue, claimed: claims.spawn(), closing: None }
+        Self {
+            store: claims.store.clone(),
+            queue: claims.queue,
+            claimed: claims.spawn(),
+            closing: None,
+        }
     }
 }
 
@@ -43,7 +48,11 @@ impl Backend for QueueBackend {
     type Task = Task<Leased>;
     type Error = Infallible;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(
+        &mut self,
+        _: &mut Context<'_>,
+        _: &WorkerContext,
+    ) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
@@ -59,7 +68,11 @@ impl Backend for QueueBackend {
         }
     }
 
-    fn poll_close(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+    fn poll_close(
+        &mut self,
+        cx: &mut Context<'_>,
+        _: &WorkerContext,
+    ) -> Poll<Result<(), Infallible>> {
         let closing = self.closing.get_or_insert_with(|| {
             let mut unstarted = Vec::new();
             self.claimed.close();

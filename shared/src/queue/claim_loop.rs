@@ -71,14 +71,25 @@ impl ClaimLoop {
                 Ok(claimed) => {
                     if away {
                         away = false;
-                        tracing::info!(queue = self.queue.name(), "the store is back; claiming goes on");
+                        tracing::info!(
+                            queue = self.queue.name(),
+                            "the store is back; claiming goes on"
+                        );
                     }
                     let found = claimed.tasks.len();
                     for claim in claimed.tasks {
                         let lease = self.keeper.hold(self.queue, &claim.id, &claim.token);
                         telemetry::claimed(self.queue.name(), claim.ready_since_ms);
                         let Some(slot) = permits.pop() else { break };
-                        if sender.send(Leased { claim, lease, _slot: slot }).await.is_err() {
+                        if sender
+                            .send(Leased {
+                                claim,
+                                lease,
+                                _slot: slot,
+                            })
+                            .await
+                            .is_err()
+                        {
                             return;
                         }
                     }

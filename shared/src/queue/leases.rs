@@ -44,9 +44,17 @@ impl LeaseKeeper {
     pub fn hold(&self, queue: Queue, id: &str, token: &str) -> Lease {
         let key = (queue, id.to_owned());
         let lost = CancellationToken::new();
-        let entry = Entry { token: token.to_owned(), lost: lost.clone() };
+        let entry = Entry {
+            token: token.to_owned(),
+            lost: lost.clone(),
+        };
         self.entries().insert(key.clone(), entry);
-        Lease { key, token: token.to_owned(), keeper: self.clone(), lost }
+        Lease {
+            key,
+            token: token.to_owned(),
+            keeper: self.clone(),
+            lost,
+        }
     }
 
     /// Extends what is held until `stop`; a lease that is gone is marked as lost.
@@ -80,14 +88,22 @@ impl LeaseKeeper {
                     self.mark_lost(queue, &id, &tasks);
                 }
             }
-            Err(error) => tracing::warn!(queue = queue.name(), error = %error, "leases could not be extended"),
+            Err(error) => {
+                tracing::warn!(queue = queue.name(), error = %error, "leases could not be extended")
+            }
         }
     }
 
     /// A lease may have ended, or changed hands, since `asked` was collected.
     fn mark_lost(&self, queue: Queue, id: &str, asked: &[(String, String)]) {
-        let Some((_, token)) = asked.iter().find(|(of, _)| of == id) else { return };
-        if let Some(entry) = self.entries().get(&(queue, id.to_owned())).filter(|entry| entry.token == *token) {
+        let Some((_, token)) = asked.iter().find(|(of, _)| of == id) else {
+            return;
+        };
+        if let Some(entry) = self
+            .entries()
+            .get(&(queue, id.to_owned()))
+            .filter(|entry| entry.token == *token)
+        {
             entry.lost.cancel();
         }
     }
@@ -109,7 +125,10 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let mut entries = self.keeper.entries();
         // The same task may have been claimed anew in between, under another token.
-        if entries.get(&self.key).is_some_and(|entry| entry.token == self.token) {
+        if entries
+            .get(&self.key)
+            .is_some_and(|entry| entry.token == self.token)
+        {
             entries.remove(&self.key);
         }
     }

@@ -14,7 +14,11 @@ pub enum TaskBody {
     /// `start_run.1`: plan the run, queue its root fetches and `started`.
     StartRun,
     /// `fetch.1 <node> <gate> <json>`: one resource, or one resource for one parent record.
-    Fetch { node: usize, gate: u64, body: FetchBody },
+    Fetch {
+        node: usize,
+        gate: u64,
+        body: FetchBody,
+    },
     /// `deliver.1 <stream>`: send what a stream has.
     Deliver { stream: String },
 }
@@ -36,7 +40,10 @@ pub struct FetchBody {
     pub skip_digest: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -58,7 +65,9 @@ impl std::fmt::Display for TaskBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::StartRun => f.write_str("start_run.1"),
-            Self::Fetch { node, gate, body } => write!(f, "fetch.1 {node} {gate} {}", body.to_json()),
+            Self::Fetch { node, gate, body } => {
+                write!(f, "fetch.1 {node} {gate} {}", body.to_json())
+            }
             Self::Deliver { stream } => write!(f, "deliver.1 {stream}"),
         }
     }
@@ -77,9 +86,16 @@ impl FromStr for TaskBody {
                 Ok(Self::Deliver { stream })
             }
             Some("fetch.1") => {
-                let node = parts.next().and_then(|text| text.parse().ok()).ok_or_else(unknown)?;
-                let gate = parts.next().and_then(|text| text.parse().ok()).ok_or_else(unknown)?;
-                let body = serde_json::from_str(parts.next().unwrap_or("{}")).map_err(|_| unknown())?;
+                let node = parts
+                    .next()
+                    .and_then(|text| text.parse().ok())
+                    .ok_or_else(unknown)?;
+                let gate = parts
+                    .next()
+                    .and_then(|text| text.parse().ok())
+                    .ok_or_else(unknown)?;
+                let body =
+                    serde_json::from_str(parts.next().unwrap_or("{}")).map_err(|_| unknown())?;
                 Ok(Self::Fetch { node, gate, body })
             }
             _ => Err(unknown()),
@@ -100,11 +116,24 @@ mod tests {
 
     #[test]
     fn bodies_survive_text_and_back() {
-        let parents = BTreeMap::from([("resources.wms.orders.id".to_owned(), json!(9_007_199_254_740_993_u64))]);
+        let parents = BTreeMap::from([(
+            "resources.wms.orders.id".to_owned(),
+            json!(9_007_199_254_740_993_u64),
+        )]);
         for body in [
             TaskBody::StartRun,
-            TaskBody::Deliver { stream: "c".to_owned() },
-            TaskBody::Fetch { node: 1, gate: 42, body: FetchBody { parents, skip: 3, ..FetchBody::default() } },
+            TaskBody::Deliver {
+                stream: "c".to_owned(),
+            },
+            TaskBody::Fetch {
+                node: 1,
+                gate: 42,
+                body: FetchBody {
+                    parents,
+                    skip: 3,
+                    ..FetchBody::default()
+                },
+            },
         ] {
             assert_eq!(body.to_string().parse::<TaskBody>(), Ok(body));
         }

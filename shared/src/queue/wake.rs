@@ -58,7 +58,9 @@ impl WakeListener {
                         }
                     }
                 }
-                Err(error) => tracing::debug!(error = %error, "the wake channel can't be listened to"),
+                Err(error) => {
+                    tracing::debug!(error = %error, "the wake channel can't be listened to")
+                }
             }
             tokio::select! {
                 () = stop.cancelled() => return,
