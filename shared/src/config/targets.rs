@@ -5,6 +5,27 @@ use std::{net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 
+/// Rules that are taken; each port among them costs a connection pool.
+pub const MAX_RULES: usize = 64;
+
+/// Reads every rule.
+///
+/// # Errors
+/// One message a rule that can't be read, and one when there are too many.
+pub fn parse_rules(texts: &[String]) -> Result<Vec<TargetRule>, Vec<String>> {
+    let (mut rules, mut faults) = (Vec::new(), Vec::new());
+    for text in texts {
+        match text.parse::<TargetRule>() {
+            Ok(rule) => rules.push(rule),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if rules.len() > MAX_RULES {
+        faults.push(format!("lists more than {MAX_RULES} networks; merge some"));
+    }
+    if faults.is_empty() { Ok(rules) } else { Err(faults) }
+}
+
 /// A network, and the port it is allowed on; without a port, all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TargetRule {
@@ -94,6 +115,14 @@ mod tests {
         assert!(!allows("[fd00::/8]:9000", "fd12::1", 9001));
         assert!(allows("[::1]", "::1", 9001));
         assert!(!allows("0.0.0.0/0", "::1", 1));
+    }
+
+    #[test]
+    fn every_rule_that_cannot_be_read_is_named() {
+        let texts = ["x".to_owned(), "10.0.0.0/8".to_owned(), "y".to_owned()];
+        assert_eq!(parse_rules(&texts).expect_err("two faults").len(), 2);
+        let many: Vec<_> = (0..=MAX_RULES).map(|i| format!("10.0.0.{i}")).collect();
+        assert!(parse_rules(&many).is_err());
     }
 
     #[test]
