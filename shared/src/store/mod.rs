@@ -6,11 +6,17 @@
 //! made meanwhile ends in [`StoreError::Unavailable`], never in a hang.
 
 mod connection;
+mod documents;
+pub mod idempotency;
 pub mod keys;
+mod object_keys;
+pub mod objects;
 mod page;
 mod scripts;
+pub mod tokens;
 
 pub use connection::{BootCheck, RedisSubscription, Store};
+pub use documents::document_hash;
 pub use page::{Page, PageRequest};
 
 /// Why a call to the store failed.
