@@ -37,7 +37,9 @@ impl std::str::FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let time = OffsetDateTime::parse(text, &Rfc3339)?;
-        Ok(Self(i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)))
+        Ok(Self(
+            i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX),
+        ))
     }
 }
 
@@ -60,7 +62,13 @@ mod tests {
 
     #[test]
     fn a_timestamp_is_rfc_3339_in_utc_with_milliseconds() {
-        assert_eq!(Timestamp(1_714_564_800_007).to_string(), "2024-05-01T12:00:00.007Z");
-        assert_eq!("2024-05-01T14:00:00.007+02:00".parse::<Timestamp>().ok(), Some(Timestamp(1_714_564_800_007)));
+        assert_eq!(
+            Timestamp(1_714_564_800_007).to_string(),
+            "2024-05-01T12:00:00.007Z"
+        );
+        assert_eq!(
+            "2024-05-01T14:00:00.007+02:00".parse::<Timestamp>().ok(),
+            Some(Timestamp(1_714_564_800_007))
+        );
     }
 }

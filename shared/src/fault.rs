@@ -30,7 +30,10 @@ impl Faults {
     /// Adds a fault; past [`MAX_FAULTS`] it is dropped, since nobody mends more in one go.
     pub fn push(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
         if self.0.len() < MAX_FAULTS {
-            self.0.push(Fault { pointer: pointer.into(), message: message.into() });
+            self.0.push(Fault {
+                pointer: pointer.into(),
+                message: message.into(),
+            });
         }
     }
 
@@ -49,7 +52,11 @@ impl Faults {
     /// # Errors
     /// The faults, when there are any.
     pub fn into_result<T>(self, value: T) -> Result<T, Self> {
-        if self.is_empty() { Ok(value) } else { Err(self) }
+        if self.is_empty() {
+            Ok(value)
+        } else {
+            Err(self)
+        }
     }
 }
 
@@ -103,7 +110,11 @@ impl<'a> Fields<'a> {
     pub fn new(value: &'a Value, pointer: impl Into<String>, faults: &mut Faults) -> Option<Self> {
         let pointer = pointer.into();
         if let Value::Object(object) = value {
-            Some(Self { object, pointer, known: BTreeSet::new() })
+            Some(Self {
+                object,
+                pointer,
+                known: BTreeSet::new(),
+            })
         } else {
             faults.push(pointer, format!("must be an object, is {}", kind_of(value)));
             None
@@ -153,7 +164,10 @@ impl<'a> Fields<'a> {
         let value = self.value(name)?;
         let read = read(value);
         if read.is_none() {
-            faults.push(self.pointer(name), format!("must be {expected}, is {}", kind_of(value)));
+            faults.push(
+                self.pointer(name),
+                format!("must be {expected}, is {}", kind_of(value)),
+            );
         }
         read
     }
@@ -180,7 +194,11 @@ impl<'a> Fields<'a> {
     }
 
     /// An optional object.
-    pub fn object(&mut self, name: &'static str, faults: &mut Faults) -> Option<&'a Map<String, Value>> {
+    pub fn object(
+        &mut self,
+        name: &'static str,
+        faults: &mut Faults,
+    ) -> Option<&'a Map<String, Value>> {
         self.typed(name, faults, "an object", Value::as_object)
     }
 
@@ -202,7 +220,11 @@ impl<'a> Fields<'a> {
             None => {
                 faults.push(
                     self.pointer(name),
-                    format!("must be a whole number from {} to {}", range.start(), range.end()),
+                    format!(
+                        "must be a whole number from {} to {}",
+                        range.start(),
+                        range.end()
+                    ),
                 );
                 None
             }
@@ -217,10 +239,19 @@ impl<'a> Fields<'a> {
         faults: &mut Faults,
     ) -> Option<T> {
         let text = self.string(name, faults)?;
-        let found = choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        let found = choices
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, value)| *value);
         if found.is_none() {
-            let words: Vec<_> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
-            faults.push(self.pointer(name), format!("must be one of {}", words.join(", ")));
+            let words: Vec<_> = choices
+                .iter()
+                .map(|(word, _)| format!("`{word}`"))
+                .collect();
+            faults.push(
+                self.pointer(name),
+                format!("must be one of {}", words.join(", ")),
+            );
         }
         found
     }
@@ -245,7 +276,10 @@ impl<'a> Fields<'a> {
                 let hint = nearest(name, &self.known)
                     .map(|known| format!("; did you mean `{known}`?"))
                     .unwrap_or_default();
-                faults.push(child(&self.pointer, name), format!("is not a known field{hint}"));
+                faults.push(
+                    child(&self.pointer, name),
+                    format!("is not a known field{hint}"),
+                );
             }
         }
     }
@@ -276,14 +310,21 @@ mod tests {
         fields.string("depends_on", &mut faults);
         fields.integer("limit", 1..=200, &mut faults);
         fields.finish(&mut faults);
-        let found: Vec<_> = faults.as_slice().iter().map(|f| (f.pointer.as_str(), f.message.as_str())).collect();
+        let found: Vec<_> = faults
+            .as_slice()
+            .iter()
+            .map(|f| (f.pointer.as_str(), f.message.as_str()))
+            .collect();
         assert_eq!(
             found,
             [
                 ("/name", "is required"),
                 ("/label", "must be a string, is a number"),
                 ("/limit", "must be a whole number from 1 to 200"),
-                ("/dependson", "is not a known field; did you mean `depends_on`?"),
+                (
+                    "/dependson",
+                    "is not a known field; did you mean `depends_on`?"
+                ),
                 ("/a~1b", "is not a known field"),
             ]
         );

@@ -85,10 +85,22 @@ macro_rules! id {
     };
 }
 
-id!(EnvironmentId, "env", "A tenant of the installation; every other object belongs to one.");
+id!(
+    EnvironmentId,
+    "env",
+    "A tenant of the installation; every other object belongs to one."
+);
 id!(TokenId, "tok", "An API token (the id, not the secret).");
-id!(IntegrationId, "int", "An integration; its versions share the id.");
-id!(AccountId, "acc", "An integrated account: one customer's connection.");
+id!(
+    IntegrationId,
+    "int",
+    "An integration; its versions share the id."
+);
+id!(
+    AccountId,
+    "acc",
+    "An integrated account: one customer's connection."
+);
 id!(WebhookId, "wh", "A webhook.");
 id!(SyncJobId, "job", "A sync job.");
 id!(RunId, "run", "A sync job run.");

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::input::{MAX_FREE_FORM_BYTES, accept_common, label, plain_values, refuse_read_only, required_label};
+use super::input::{
+    MAX_FREE_FORM_BYTES, accept_common, label, plain_values, refuse_read_only, required_label,
+};
 use crate::{
     clock::Timestamp,
     fault::{Faults, Fields},
@@ -44,7 +46,12 @@ impl AccountStatus {
 
     /// Every status, for filters.
     pub const ALL: &'static [Self] = &[
-        Self::Connecting, Self::Active, Self::PostInstallError, Self::ValidationError, Self::NeedsReauth, Self::Disabled,
+        Self::Connecting,
+        Self::Active,
+        Self::PostInstallError,
+        Self::ValidationError,
+        Self::NeedsReauth,
+        Self::Disabled,
     ];
 }
 
@@ -91,8 +98,14 @@ pub struct Account {
 }
 
 /// Fields of an account that only the server sets.
-const READ_ONLY: &[&str] =
-    &["id", "integration", "last_error", "created_at", "updated_at", "last_validated_at"];
+const READ_ONLY: &[&str] = &[
+    "id",
+    "integration",
+    "last_error",
+    "created_at",
+    "updated_at",
+    "last_validated_at",
+];
 
 /// What a client sends to connect a customer.
 #[derive(Clone, Serialize, utoipa::ToSchema)]
@@ -114,7 +127,9 @@ pub struct AccountInput {
 
 impl std::fmt::Debug for AccountInput {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AccountInput").field("integration_name", &self.integration_name).finish_non_exhaustive()
+        f.debug_struct("AccountInput")
+            .field("integration_name", &self.integration_name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -124,16 +139,20 @@ impl AccountInput {
     #[must_use]
     pub fn read(body: &Value, environment: EnvironmentId) -> (Option<Self>, Faults) {
         let mut faults = Faults::default();
-        let Some(mut fields) = Fields::new(body, "", &mut faults) else { return (None, faults) };
+        let Some(mut fields) = Fields::new(body, "", &mut faults) else {
+            return (None, faults);
+        };
         accept_common(&mut fields, environment, &mut faults);
         refuse_read_only(&mut fields, READ_ONLY, &mut faults);
         refuse_read_only(&mut fields, &["status"], &mut faults);
         let input = Self {
-            integration_name: required_label(&mut fields, "integration_name", &mut faults).unwrap_or_default(),
+            integration_name: required_label(&mut fields, "integration_name", &mut faults)
+                .unwrap_or_default(),
             tenant_id: required_label(&mut fields, "tenant_id", &mut faults).unwrap_or_default(),
             label: label(&mut fields, "label", &mut faults),
             authentication_method: label(&mut fields, "authentication_method", &mut faults),
-            credentials: read_credentials(&mut fields, &mut faults).unwrap_or_else(|| Value::Object(Map::new())),
+            credentials: read_credentials(&mut fields, &mut faults)
+                .unwrap_or_else(|| Value::Object(Map::new())),
             context: plain_values(&mut fields, "context", &mut faults),
         };
         fields.finish(&mut faults);
@@ -145,7 +164,10 @@ impl AccountInput {
 fn read_credentials(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<Value> {
     let object = fields.object("credentials", faults)?;
     if serde_json::to_vec(object).map_or(usize::MAX, |bytes| bytes.len()) > MAX_FREE_FORM_BYTES {
-        faults.push(fields.pointer("credentials"), format!("must have at most {MAX_FREE_FORM_BYTES} bytes of JSON"));
+        faults.push(
+            fields.pointer("credentials"),
+            format!("must have at most {MAX_FREE_FORM_BYTES} bytes of JSON"),
+        );
     }
     Some(Value::Object(object.clone()))
 }
@@ -168,7 +190,10 @@ pub struct AccountPatch {
 
 impl std::fmt::Debug for AccountPatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AccountPatch").field("label", &self.label).field("status", &self.status).finish_non_exhaustive()
+        f.debug_struct("AccountPatch")
+            .field("label", &self.label)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
     }
 }
 
@@ -179,12 +204,17 @@ impl AccountPatch {
     /// Every fault at once.
     pub fn read(body: &Value, environment: EnvironmentId) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let Some(mut fields) = Fields::new(body, "", &mut faults) else { return Err(faults) };
+        let Some(mut fields) = Fields::new(body, "", &mut faults) else {
+            return Err(faults);
+        };
         accept_common(&mut fields, environment, &mut faults);
         refuse_read_only(&mut fields, READ_ONLY, &mut faults);
         for name in ["integration_name", "tenant_id", "authentication_method"] {
             if fields.nullable(name).is_some() {
-                faults.push(fields.pointer(name), "can't be changed; make another integrated account");
+                faults.push(
+                    fields.pointer(name),
+                    "can't be changed; make another integrated account",
+                );
             }
         }
         let patch = Self {
@@ -200,7 +230,10 @@ impl AccountPatch {
             credentials: read_credentials(&mut fields, &mut faults),
             status: fields.choice(
                 "status",
-                &[("disabled", AccountStatus::Disabled), ("active", AccountStatus::Active)],
+                &[
+                    ("disabled", AccountStatus::Disabled),
+                    ("active", AccountStatus::Active),
+                ],
                 &mut faults,
             ),
         };
@@ -215,7 +248,9 @@ impl AccountPatch {
 /// Every fault at once.
 pub fn read_new_credentials(body: &Value) -> Result<Value, Faults> {
     let mut faults = Faults::default();
-    let Some(mut fields) = Fields::new(body, "", &mut faults) else { return Err(faults) };
+    let Some(mut fields) = Fields::new(body, "", &mut faults) else {
+        return Err(faults);
+    };
     fields.required("credentials", &mut faults);
     let credentials = read_credentials(&mut fields, &mut faults).unwrap_or_default();
     fields.finish(&mut faults);
@@ -229,9 +264,16 @@ mod tests {
 
     #[test]
     fn what_an_account_is_tied_to_cannot_be_patched() {
-        let faults = AccountPatch::read(&json!({"tenant_id": "other", "status": "connecting"}), EnvironmentId::from_bits(1))
-            .expect_err("faults");
-        let pointers: Vec<_> = faults.as_slice().iter().map(|fault| fault.pointer.as_str()).collect();
+        let faults = AccountPatch::read(
+            &json!({"tenant_id": "other", "status": "connecting"}),
+            EnvironmentId::from_bits(1),
+        )
+        .expect_err("faults");
+        let pointers: Vec<_> = faults
+            .as_slice()
+            .iter()
+            .map(|fault| fault.pointer.as_str())
+            .collect();
         assert_eq!(pointers, ["/tenant_id", "/status"]);
     }
 

@@ -48,7 +48,11 @@ pub fn label(fields: &mut Fields<'_>, name: &'static str, faults: &mut Faults) -
 }
 
 /// As [`label`], for one that must be there and not be empty.
-pub fn required_label(fields: &mut Fields<'_>, name: &'static str, faults: &mut Faults) -> Option<String> {
+pub fn required_label(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    faults: &mut Faults,
+) -> Option<String> {
     let text = fields.required_string(name, faults)?;
     check_label(text, &fields.pointer(name), faults);
     Some(text.to_owned())
@@ -56,7 +60,10 @@ pub fn required_label(fields: &mut Fields<'_>, name: &'static str, faults: &mut 
 
 fn check_label(text: &str, pointer: &str, faults: &mut Faults) {
     if text.chars().count() > MAX_LABEL_CHARS {
-        faults.push(pointer, format!("must have at most {MAX_LABEL_CHARS} characters"));
+        faults.push(
+            pointer,
+            format!("must have at most {MAX_LABEL_CHARS} characters"),
+        );
     }
     if text.chars().any(char::is_control) {
         faults.push(pointer, "must not contain control characters");
@@ -64,28 +71,50 @@ fn check_label(text: &str, pointer: &str, faults: &mut Faults) {
 }
 
 /// An optional object of plain values (texts, numbers, booleans); nulls are left out.
-pub fn plain_values(fields: &mut Fields<'_>, name: &'static str, faults: &mut Faults) -> Map<String, Value> {
-    let Some(given) = fields.object(name, faults) else { return Map::new() };
+pub fn plain_values(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    faults: &mut Faults,
+) -> Map<String, Value> {
+    let Some(given) = fields.object(name, faults) else {
+        return Map::new();
+    };
     let pointer = fields.pointer(name);
     for (key, value) in given {
         if value.is_array() || value.is_object() {
-            faults.push(crate::fault::child(&pointer, key), "must be a text, a number or a boolean");
+            faults.push(
+                crate::fault::child(&pointer, key),
+                "must be a text, a number or a boolean",
+            );
         }
     }
     check_size(given, &pointer, faults);
-    given.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), value.clone())).collect()
+    given
+        .iter()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 /// An optional object of any values.
-pub fn free_form(fields: &mut Fields<'_>, name: &'static str, faults: &mut Faults) -> Map<String, Value> {
-    let Some(given) = fields.object(name, faults) else { return Map::new() };
+pub fn free_form(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    faults: &mut Faults,
+) -> Map<String, Value> {
+    let Some(given) = fields.object(name, faults) else {
+        return Map::new();
+    };
     check_size(given, &fields.pointer(name), faults);
     given.clone()
 }
 
 fn check_size(object: &Map<String, Value>, pointer: &str, faults: &mut Faults) {
     if serde_json::to_vec(object).map_or(usize::MAX, |bytes| bytes.len()) > MAX_FREE_FORM_BYTES {
-        faults.push(pointer, format!("must have at most {MAX_FREE_FORM_BYTES} bytes of JSON"));
+        faults.push(
+            pointer,
+            format!("must have at most {MAX_FREE_FORM_BYTES} bytes of JSON"),
+        );
     }
 }
 
@@ -100,7 +129,9 @@ pub fn merge_patch(target: &mut Value, patch: &Value) {
     if !target.is_object() {
         *target = Value::Object(Map::new());
     }
-    let Value::Object(target) = target else { return };
+    let Value::Object(target) = target else {
+        return;
+    };
     for (name, value) in patch {
         if value.is_null() && target.shift_remove(name).is_some() {
             continue;
@@ -117,8 +148,14 @@ mod tests {
     #[test]
     fn a_patch_merges_objects_and_replaces_the_rest() {
         let mut target = json!({"a": {"b": 1, "c": 2}, "list": [1, 2], "gone": 1});
-        merge_patch(&mut target, &json!({"a": {"b": 9}, "list": [3], "gone": null, "new": {"x": 1}}));
-        assert_eq!(target, json!({"a": {"b": 9, "c": 2}, "list": [3], "new": {"x": 1}}));
+        merge_patch(
+            &mut target,
+            &json!({"a": {"b": 9}, "list": [3], "gone": null, "new": {"x": 1}}),
+        );
+        assert_eq!(
+            target,
+            json!({"a": {"b": 9, "c": 2}, "list": [3], "new": {"x": 1}})
+        );
     }
 
     #[test]

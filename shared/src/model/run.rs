@@ -1,7 +1,13 @@
 //! A sync job run: what it was started with, its states, what `GET` shows.
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use crate::ids::{AccountId, EnvironmentId, RunId, SyncJobId, WebhookId};
+
+use crate::{
+    clock::Timestamp,
+    ids::{AccountId, EnvironmentId, RunId, SyncJobId, WebhookId},
+};
 
 /// What happens to a run when a fetch or a delivery is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -16,11 +22,59 @@ pub enum ErrorHandling {
 /// Who started the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Trigger { Api, Cron, Workflow }
+pub enum Trigger {
+    Api,
+    Cron,
+    Workflow,
+}
 
+/// `created → running ⇄ rate_limited → completed | failed | stopped`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum RunStatus { Created, Running, RateLimited, Completed, Failed, Stopped }
+pub enum RunStatus {
+    Created,
+    Running,
+    RateLimited,
+    Completed,
+    Failed,
+    Stopped,
+}
+
+impl RunStatus {
+    pub const ALL: [Self; 6] = [
+        Self::Created,
+        Self::Running,
+        Self::RateLimited,
+        Self::Completed,
+        Self::Failed,
+        Self::Stopped,
+    ];
+
+    /// The word in JSON, in the store and in the terminal event's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::RateLimited => "rate_limited",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// The status of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
+    }
+
+    /// Whether nothing more is fetched.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Stopped)
+    }
+}
 
 /// Everything a run was started with, frozen at creation; workers read it, nothing changes it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -42,7 +96,119 @@ pub struct RunSpec {
     pub resources: Value,
     /// Event types the webhook had subscribed to; empty: all.
     pub event_types: Vec<String>,
+    /// Records of one event at most.
     pub batch_records: u32,
+    /// Record bytes of one event at most (a single larger record goes alone).
     pub batch_bytes: u32,
+    /// How long a batch that could still grow waits.
     pub linger_ms: u32,
+    /// Deliveries of the webhook in flight at once.
+    pub delivery_concurrency: u32,
+    /// How long the run is kept once it has ended.
+    pub retention_days: u32,
+}
+
+impl RunSpec {
+    /// Whether events of this type are made for the run at all.
+    #[must_use]
+    pub fn subscribes(&self, event_type: &str) -> bool {
+        self.event_types.is_empty()
+            || self
+                .event_types
+                .iter()
+                .any(|subscribed| subscribed == event_type)
+    }
+}
+
+/// A run as the API shows it; true while it runs.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct RunView {
+    #[schema(value_type = String, example = "run_01J8Z5T2V6N3Q4R7S8W9X0Y1Z2")]
+    pub id: RunId,
+    pub status: RunStatus,
+    #[schema(value_type = String)]
+    pub environment_id: EnvironmentId,
+    #[schema(value_type = String)]
+    pub sync_job_id: SyncJobId,
+    #[schema(value_type = String)]
+    pub integrated_account_id: AccountId,
+    #[schema(value_type = String)]
+    pub webhook_id: WebhookId,
+    pub tenant_id: String,
+    pub integration_name: String,
+    pub trigger: Trigger,
+    #[schema(value_type = Object)]
+    pub args: Value,
+    pub error_handling: ErrorHandling,
+    pub ignore_previous_run: bool,
+    #[schema(value_type = String)]
+    pub created_at: Timestamp,
+    #[schema(value_type = Option<String>)]
+    pub started_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>)]
+    pub finished_at: Option<Timestamp>,
+    pub records_fetched: u64,
+    pub records_delivered: u64,
+    /// Records in dead letters.
+    pub records_dead: u64,
+    /// Fetches that were given up.
+    pub errors: u64,
+    /// Requests made to the source.
+    pub requests: u64,
+    /// How long the source made the run wait, overlapping waits counted once.
+    pub rate_limited_ms: u64,
+    /// Bytes committed and not yet acknowledged.
+    pub undelivered_bytes: u64,
+    /// `{"wms/orders":{"list":{"fetched":n,"persisted":n}}}`
+    pub resource_stats: BTreeMap<String, BTreeMap<String, ResourceStats>>,
+    pub progress: Vec<ResourceProgress>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<RunError>,
+}
+
+/// Counts of one resource and method.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct ResourceStats {
+    pub fetched: u64,
+    /// Records whose delivery was acknowledged.
+    pub persisted: u64,
+}
+
+/// How far one resource of a run is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct ResourceProgress {
+    /// The stream's name: the resource, or its alias.
+    pub name: String,
+    pub resource: String,
+    pub method: String,
+    pub status: ResourceStatus,
+    pub records: u64,
+    pub records_delivered: u64,
+    pub records_dead: u64,
+    pub requests: u64,
+    pub errors: u64,
+    pub pages: u64,
+    pub first_error: Option<String>,
+    /// Fetches that are queued or in work.
+    pub open_tasks: u64,
+    /// Highest sequence number given so far.
+    pub seq: u64,
+}
+
+/// Where one resource of a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ResourceStatus {
+    Waiting,
+    Fetching,
+    Delivering,
+    Done,
+}
+
+/// Why a run failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct RunError {
+    pub code: String,
+    pub message: String,
+    pub resource: Option<String>,
 }

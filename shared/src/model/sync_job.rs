@@ -60,8 +60,15 @@ pub struct SyncJobInput {
 const READ_ONLY: &[&str] = &["id", "created_at", "updated_at"];
 /// Fields of the contract that this version can't honour.
 const NOT_YET: &[&str] = &[
-    "args_schema", "args_validation", "mutex_key", "max_duration_minutes", "first_run_date", "events_to_send",
-    "run_if", "concurrency", "priority",
+    "args_schema",
+    "args_validation",
+    "mutex_key",
+    "max_duration_minutes",
+    "first_run_date",
+    "events_to_send",
+    "run_if",
+    "concurrency",
+    "priority",
 ];
 
 impl SyncJobInput {
@@ -72,24 +79,29 @@ impl SyncJobInput {
     #[must_use]
     pub fn read(body: &Value, environment: EnvironmentId) -> (Option<Self>, Faults) {
         let mut faults = Faults::default();
-        let Some(mut fields) = Fields::new(body, "", &mut faults) else { return (None, faults) };
+        let Some(mut fields) = Fields::new(body, "", &mut faults) else {
+            return (None, faults);
+        };
         accept_common(&mut fields, environment, &mut faults);
         accept_runtime_version(&mut fields, &mut faults);
         refuse_read_only(&mut fields, READ_ONLY, &mut faults);
         let integration_name = required_label(&mut fields, "integration_name", &mut faults);
         let label = label(&mut fields, "label", &mut faults);
-        let error_handling = read_error_handling(&mut fields, &mut faults).unwrap_or(ErrorHandling::Ignore);
+        let error_handling =
+            read_error_handling(&mut fields, &mut faults).unwrap_or(ErrorHandling::Ignore);
         for name in NOT_YET {
             fields.not_supported_yet(name, &mut faults);
         }
         let resources = fields.required("resources", &mut faults).cloned();
         fields.finish(&mut faults);
-        let input = integration_name.zip(resources).map(|(integration_name, resources)| Self {
-            integration_name,
-            label,
-            error_handling,
-            resources,
-        });
+        let input = integration_name
+            .zip(resources)
+            .map(|(integration_name, resources)| Self {
+                integration_name,
+                label,
+                error_handling,
+                resources,
+            });
         (input, faults)
     }
 }
@@ -97,12 +109,18 @@ impl SyncJobInput {
 /// `error_handling` of a job or a run.
 pub fn read_error_handling(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<ErrorHandling> {
     if fields.value("error_handling").and_then(Value::as_str) == Some("batch") {
-        faults.push(fields.pointer("error_handling"), "`batch` is not supported yet; use `ignore` or `fail_fast`");
+        faults.push(
+            fields.pointer("error_handling"),
+            "`batch` is not supported yet; use `ignore` or `fail_fast`",
+        );
         return None;
     }
     fields.choice(
         "error_handling",
-        &[("ignore", ErrorHandling::Ignore), ("fail_fast", ErrorHandling::FailFast)],
+        &[
+            ("ignore", ErrorHandling::Ignore),
+            ("fail_fast", ErrorHandling::FailFast),
+        ],
         faults,
     )
 }
@@ -117,13 +135,20 @@ mod tests {
         let body = json!({"integration_name": "x", "resources": [], "mutex_key": "{{account.id}}", "error_handling": "batch",
                           "default_runtime_version": 3, "meta": {}});
         let (_, faults) = SyncJobInput::read(&body, EnvironmentId::from_bits(1));
-        let pointers: Vec<_> = faults.as_slice().iter().map(|fault| fault.pointer.as_str()).collect();
+        let pointers: Vec<_> = faults
+            .as_slice()
+            .iter()
+            .map(|fault| fault.pointer.as_str())
+            .collect();
         assert_eq!(pointers, ["/error_handling", "/mutex_key"]);
     }
 
     #[test]
     fn a_missing_field_and_a_misspelt_one_are_named_together() {
-        let (input, faults) = SyncJobInput::read(&json!({"integration": "x", "resource": []}), EnvironmentId::from_bits(1));
+        let (input, faults) = SyncJobInput::read(
+            &json!({"integration": "x", "resource": []}),
+            EnvironmentId::from_bits(1),
+        );
         assert!(input.is_none());
         assert_eq!(faults.as_slice().len(), 4, "{faults}");
     }

@@ -26,9 +26,22 @@ pub const MAX_HEADER_VALUE_BYTES: usize = 4096;
 
 /// Headers that the delivery sets itself, or that would change its framing.
 const RESERVED_HEADERS: &[&str] = &[
-    "connection", "content-encoding", "content-length", "content-type", "expect", "host", "keep-alive",
-    "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "user-agent",
-    "x-handled-signature", "x-truto-signature",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "x-handled-signature",
+    "x-truto-signature",
 ];
 /// Every header that starts so is reserved too.
 const RESERVED_HEADER_PREFIX: &str = "webhook-";
@@ -79,8 +92,13 @@ impl Webhook {
     /// The sealed secrets that sign at `now`, the current one first.
     #[must_use]
     pub fn signing_secrets(&self, now: Timestamp) -> Vec<&str> {
-        let previous = self.previous_secret.as_ref().filter(|previous| previous.until > now);
-        std::iter::once(self.sealed_secret.as_str()).chain(previous.map(|previous| previous.sealed.as_str())).collect()
+        let previous = self
+            .previous_secret
+            .as_ref()
+            .filter(|previous| previous.until > now);
+        std::iter::once(self.sealed_secret.as_str())
+            .chain(previous.map(|previous| previous.sealed.as_str()))
+            .collect()
     }
 
     /// Whether events of this type go to it.
@@ -192,7 +210,11 @@ impl Default for Delivery {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { first_ms: 1000, max_ms: 3_600_000, give_up_after_hours: 24 }
+        Self {
+            first_ms: 1000,
+            max_ms: 3_600_000,
+            give_up_after_hours: 24,
+        }
     }
 }
 
@@ -218,8 +240,14 @@ pub struct WebhookInput {
 }
 
 /// Fields of a webhook that only the server sets.
-const READ_ONLY: &[&str] =
-    &["id", "secret", "created_at", "updated_at", "disabled_at", "disabled_reason"];
+const READ_ONLY: &[&str] = &[
+    "id",
+    "secret",
+    "created_at",
+    "updated_at",
+    "disabled_at",
+    "disabled_reason",
+];
 
 impl WebhookInput {
     /// Reads a body. Whether `target_url` may be reached is the caller's to check.
@@ -228,7 +256,9 @@ impl WebhookInput {
     /// Every fault at once.
     pub fn read(body: &Value, environment: EnvironmentId) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let Some(mut fields) = Fields::new(body, "", &mut faults) else { return Err(faults) };
+        let Some(mut fields) = Fields::new(body, "", &mut faults) else {
+            return Err(faults);
+        };
         accept_common(&mut fields, environment, &mut faults);
         refuse_read_only(&mut fields, READ_ONLY, &mut faults);
         let target_url = read_target_url(&mut fields, &mut faults);
@@ -242,7 +272,10 @@ impl WebhookInput {
             legacy_signature_encoding: fields
                 .choice(
                     "legacy_signature_encoding",
-                    &[("hex", SignatureEncoding::Hex), ("base64", SignatureEncoding::Base64)],
+                    &[
+                        ("hex", SignatureEncoding::Hex),
+                        ("base64", SignatureEncoding::Base64),
+                    ],
                     &mut faults,
                 )
                 .unwrap_or_default(),
@@ -275,7 +308,9 @@ fn read_target_url(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<Strin
 
 fn read_event_types(fields: &mut Fields<'_>, faults: &mut Faults) -> Vec<String> {
     let mut types: Vec<String> = Vec::new();
-    let Some(given) = fields.array("event_types", faults) else { return types };
+    let Some(given) = fields.array("event_types", faults) else {
+        return types;
+    };
     let pointer = fields.pointer("event_types");
     for (index, value) in given.iter().enumerate() {
         let Some(text) = value.as_str() else {
@@ -283,9 +318,16 @@ fn read_event_types(fields: &mut Fields<'_>, faults: &mut Faults) -> Vec<String>
             continue;
         };
         if !EVENT_TYPES.contains(&text) {
-            let nearest = EVENT_TYPES.iter().min_by_key(|known| strsim::damerau_levenshtein(text, known));
-            let hint = nearest.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
-            faults.push(child(&pointer, index), format!("is not an event type{hint}"));
+            let nearest = EVENT_TYPES
+                .iter()
+                .min_by_key(|known| strsim::damerau_levenshtein(text, known));
+            let hint = nearest
+                .map(|known| format!("; did you mean `{known}`?"))
+                .unwrap_or_default();
+            faults.push(
+                child(&pointer, index),
+                format!("is not an event type{hint}"),
+            );
         } else if !types.iter().any(|seen| seen == text) {
             types.push(text.to_owned());
         }
@@ -295,7 +337,9 @@ fn read_event_types(fields: &mut Fields<'_>, faults: &mut Faults) -> Vec<String>
 
 fn read_headers(fields: &mut Fields<'_>, faults: &mut Faults) -> BTreeMap<String, String> {
     let mut headers = BTreeMap::new();
-    let Some(given) = fields.object("headers", faults) else { return headers };
+    let Some(given) = fields.object("headers", faults) else {
+        return headers;
+    };
     let pointer = fields.pointer("headers");
     if given.len() > MAX_HEADERS {
         faults.push(&pointer, format!("must have at most {MAX_HEADERS} headers"));
@@ -306,19 +350,33 @@ fn read_headers(fields: &mut Fields<'_>, faults: &mut Faults) -> BTreeMap<String
             faults.push(pointer, "is not a header name");
             continue;
         };
-        if RESERVED_HEADERS.contains(&header.as_str()) || header.as_str().starts_with(RESERVED_HEADER_PREFIX) {
-            faults.push(pointer, "is set by the delivery itself; choose another name");
+        if RESERVED_HEADERS.contains(&header.as_str())
+            || header.as_str().starts_with(RESERVED_HEADER_PREFIX)
+        {
+            faults.push(
+                pointer,
+                "is set by the delivery itself; choose another name",
+            );
             continue;
         }
         let Some(text) = value.as_str() else {
             faults.push(pointer, "must be a string");
             continue;
         };
-        if text.len() > MAX_HEADER_VALUE_BYTES || !text.is_ascii() || HeaderValue::from_str(text).is_err() {
-            faults.push(pointer, format!("must be at most {MAX_HEADER_VALUE_BYTES} printable ASCII characters"));
+        if text.len() > MAX_HEADER_VALUE_BYTES
+            || !text.is_ascii()
+            || HeaderValue::from_str(text).is_err()
+        {
+            faults.push(
+                pointer,
+                format!("must be at most {MAX_HEADER_VALUE_BYTES} printable ASCII characters"),
+            );
             continue;
         }
-        if headers.insert(header.as_str().to_owned(), text.to_owned()).is_some() {
+        if headers
+            .insert(header.as_str().to_owned(), text.to_owned())
+            .is_some()
+        {
             faults.push(pointer, "is given twice (names of headers ignore case)");
         }
     }
@@ -328,10 +386,17 @@ fn read_headers(fields: &mut Fields<'_>, faults: &mut Faults) -> BTreeMap<String
 fn read_delivery(fields: &mut Fields<'_>, faults: &mut Faults) -> Delivery {
     let defaults = Delivery::default();
     let pointer = fields.pointer("delivery");
-    let Some(value) = fields.value("delivery") else { return defaults };
-    let Some(mut fields) = Fields::new(value, pointer, faults) else { return defaults };
+    let Some(value) = fields.value("delivery") else {
+        return defaults;
+    };
+    let Some(mut fields) = Fields::new(value, pointer, faults) else {
+        return defaults;
+    };
     let mut number = |name, range, default| {
-        fields.integer(name, range, faults).and_then(|number| u32::try_from(number).ok()).unwrap_or(default)
+        fields
+            .integer(name, range, faults)
+            .and_then(|number| u32::try_from(number).ok())
+            .unwrap_or(default)
     };
     let mut delivery = Delivery {
         batch_records: number("batch_records", 1..=1000, defaults.batch_records),
@@ -341,8 +406,14 @@ fn read_delivery(fields: &mut Fields<'_>, faults: &mut Faults) -> Delivery {
         concurrency: number("concurrency", 1..=64, defaults.concurrency),
         ..defaults
     };
-    if fields.value("window").is_some_and(|window| window.as_u64() != Some(1)) {
-        faults.push(fields.pointer("window"), "must be 1; more is not supported yet");
+    if fields
+        .value("window")
+        .is_some_and(|window| window.as_u64() != Some(1))
+    {
+        faults.push(
+            fields.pointer("window"),
+            "must be 1; more is not supported yet",
+        );
     }
     fields.not_supported_yet("rate_per_second", faults);
     let pointer = fields.pointer("retry");
@@ -355,9 +426,14 @@ fn read_delivery(fields: &mut Fields<'_>, faults: &mut Faults) -> Delivery {
 
 fn read_retry(value: &Value, pointer: String, faults: &mut Faults) -> Retry {
     let defaults = Retry::default();
-    let Some(mut fields) = Fields::new(value, pointer, faults) else { return defaults };
+    let Some(mut fields) = Fields::new(value, pointer, faults) else {
+        return defaults;
+    };
     let mut number = |name, range, default| {
-        fields.integer(name, range, faults).and_then(|number| u32::try_from(number).ok()).unwrap_or(default)
+        fields
+            .integer(name, range, faults)
+            .and_then(|number| u32::try_from(number).ok())
+            .unwrap_or(default)
     };
     let retry = Retry {
         first_ms: number("first_ms", 100..=60_000, defaults.first_ms),
@@ -378,13 +454,20 @@ mod tests {
 
     fn faults_of(body: &Value) -> Vec<(String, String)> {
         let faults = WebhookInput::read(body, EnvironmentId::from_bits(1)).expect_err("faults");
-        faults.as_slice().iter().map(|fault| (fault.pointer.clone(), fault.message.clone())).collect()
+        faults
+            .as_slice()
+            .iter()
+            .map(|fault| (fault.pointer.clone(), fault.message.clone()))
+            .collect()
     }
 
     #[test]
     fn a_webhook_needs_no_more_than_its_target() {
-        let input = WebhookInput::read(&json!({"target_url": "https://example.com/hook"}), EnvironmentId::from_bits(1))
-            .expect("a valid webhook");
+        let input = WebhookInput::read(
+            &json!({"target_url": "https://example.com/hook"}),
+            EnvironmentId::from_bits(1),
+        )
+        .expect("a valid webhook");
         assert!(input.is_active && input.event_types.is_empty());
         assert_eq!(input.delivery, Delivery::default());
     }
@@ -401,8 +484,17 @@ mod tests {
         assert_eq!(
             pointers,
             [
-                "/secret", "/target_url", "/event_types/0", "/headers/Webhook-Id", "/headers/bad name", "/headers/x-line",
-                "/delivery/batch_records", "/delivery/window", "/delivery/retry/first_ms", "/delivery/windw", "/targeturl",
+                "/secret",
+                "/target_url",
+                "/event_types/0",
+                "/headers/Webhook-Id",
+                "/headers/bad name",
+                "/headers/x-line",
+                "/delivery/batch_records",
+                "/delivery/window",
+                "/delivery/retry/first_ms",
+                "/delivery/windw",
+                "/targeturl",
             ]
         );
         assert!(found[2].1.contains("did you mean `sync_job_run:record`?"));
@@ -416,7 +508,10 @@ mod tests {
         )
         .expect("a valid webhook");
         let again = serde_json::to_value(&input).expect("JSON");
-        assert_eq!(WebhookInput::read(&again, EnvironmentId::from_bits(1)), Ok(input));
+        assert_eq!(
+            WebhookInput::read(&again, EnvironmentId::from_bits(1)),
+            Ok(input)
+        );
     }
 
     #[test]
@@ -427,7 +522,10 @@ mod tests {
             "created_at": Timestamp(0), "updated_at": Timestamp(0), "from_a_newer_version": 1,
         }))
         .expect("a stored webhook");
-        webhook.previous_secret = Some(PreviousSecret { sealed: "old".to_owned(), until: Timestamp(10) });
+        webhook.previous_secret = Some(PreviousSecret {
+            sealed: "old".to_owned(),
+            until: Timestamp(10),
+        });
         assert_eq!(webhook.signing_secrets(Timestamp(9)), ["new", "old"]);
         assert_eq!(webhook.signing_secrets(Timestamp(10)), ["new"]);
     }

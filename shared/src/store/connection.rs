@@ -38,7 +38,9 @@ pub struct Store {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("keys", &self.keys).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
     }
 }
 
@@ -68,7 +70,11 @@ impl Store {
             .set_max_delay(MAX_RECONNECT_DELAY)
             .set_number_of_retries(RECONNECT_ATTEMPTS);
         let connection = ConnectionManager::new_lazy_with_config(client.clone(), config)?;
-        Ok(Self { client, connection, keys: Keys::new(prefix) })
+        Ok(Self {
+            client,
+            connection,
+            keys: Keys::new(prefix),
+        })
     }
 
     #[must_use]
@@ -87,7 +93,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn ping(&self) -> StoreResult<()> {
-        let _pong: String = redis::cmd("PING").query_async(&mut self.connection()).await?;
+        let _pong: String = redis::cmd("PING")
+            .query_async(&mut self.connection())
+            .await?;
         Ok(())
     }
 
@@ -100,7 +108,11 @@ impl Store {
         let mut connection = self.connection();
         let info: InfoDict = redis::cmd("INFO").query_async(&mut connection).await?;
         let redis_version: String = info.get("redis_version").unwrap_or_default();
-        let major: u32 = redis_version.split('.').next().and_then(|part| part.parse().ok()).unwrap_or(0);
+        let major: u32 = redis_version
+            .split('.')
+            .next()
+            .and_then(|part| part.parse().ok())
+            .unwrap_or(0);
         if major < OLDEST_MAJOR_VERSION {
             return Err(StoreError::Unsafe(format!(
                 "Redis {redis_version} is too old; version {OLDEST_MAJOR_VERSION} or newer is needed"
@@ -121,7 +133,10 @@ impl Store {
                     .to_owned(),
             );
         }
-        Ok(BootCheck { redis_version, warnings })
+        Ok(BootCheck {
+            redis_version,
+            warnings,
+        })
     }
 
     /// Redis's clock plus the shift that tests set, in milliseconds since the epoch.
@@ -143,10 +158,14 @@ impl Store {
         let connecting = self.client.get_async_pubsub();
         let mut pubsub = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
-            .map_err(|_| StoreError::from(redis::RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))))??;
+            .map_err(|_| {
+                StoreError::from(redis::RedisError::from(std::io::Error::from(
+                    std::io::ErrorKind::TimedOut,
+                )))
+            })??;
         pubsub.subscribe(self.keys.wake_channel()).await?;
-        Ok(Box::pin(
-            pubsub.into_on_message().filter_map(|message| async move { message.get_payload::<String>().ok() }),
-        ))
+        Ok(Box::pin(pubsub.into_on_message().filter_map(
+            |message| async move { message.get_payload::<String>().ok() },
+        )))
     }
 }

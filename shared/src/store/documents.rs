@@ -25,7 +25,10 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn put_document(&self, document: &Value) -> StoreResult<String> {
         let hash = document_hash(document);
-        let _new: bool = self.connection().set_nx(self.keys().document(&hash), document.to_string()).await?;
+        let _new: bool = self
+            .connection()
+            .set_nx(self.keys().document(&hash), document.to_string())
+            .await?;
         Ok(hash)
     }
 
@@ -44,8 +47,9 @@ impl Store {
     pub async fn document(&self, hash: &str) -> StoreResult<Option<Value>> {
         let json: Option<String> = self.connection().get(self.keys().document(hash)).await?;
         json.map(|json| {
-            serde_json::from_str(&json)
-                .map_err(|error| StoreError::Unexpected(format!("document {hash} can't be read: {error}")))
+            serde_json::from_str(&json).map_err(|error| {
+                StoreError::Unexpected(format!("document {hash} can't be read: {error}"))
+            })
         })
         .transpose()
     }

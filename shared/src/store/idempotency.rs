@@ -20,8 +20,10 @@ pub const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// After this long without an answer, the work on a request counts as given up.
 pub const WORK_TIME: Duration = Duration::from_secs(60);
 
-static RESERVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/idempotency_reserve.lua")));
-static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/idempotency_settle.lua")));
+static RESERVE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("lua/idempotency_reserve.lua")));
+static SETTLE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("lua/idempotency_settle.lua")));
 
 /// What a key stands for now.
 #[derive(Debug)]
@@ -76,7 +78,9 @@ pub struct Idempotency {
 impl Store {
     #[must_use]
     pub fn idempotency(&self) -> Idempotency {
-        Idempotency { store: self.clone() }
+        Idempotency {
+            store: self.clone(),
+        }
     }
 }
 
@@ -85,8 +89,16 @@ impl Idempotency {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn reserve(&self, environment: EnvironmentId, key: &str, fingerprint: &str) -> StoreResult<Reserved> {
-        let key = self.store.keys().idempotency(environment, &hex::encode(Sha256::digest(key.as_bytes())));
+    pub async fn reserve(
+        &self,
+        environment: EnvironmentId,
+        key: &str,
+        fingerprint: &str,
+    ) -> StoreResult<Reserved> {
+        let key = self
+            .store
+            .keys()
+            .idempotency(environment, &hex::encode(Sha256::digest(key.as_bytes())));
         let owner = Ulid::generate().to_string();
         let reply: Vec<String> = RESERVE
             .key(&key)
@@ -97,16 +109,20 @@ impl Idempotency {
             .arg(millis(WORK_TIME))
             .invoke_async(&mut self.store.connection())
             .await?;
-        let unexpected = || StoreError::Unexpected("idempotency_reserve gave an unknown answer".to_owned());
+        let unexpected =
+            || StoreError::Unexpected("idempotency_reserve gave an unknown answer".to_owned());
         match reply.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["reserved", id] => {
                 let object = Ulid::from_string(id).map_err(|_| unexpected())?.0;
                 Ok(Reserved::Yours(Reservation { key, object, owner }))
             }
-            ["answered", answer] => Ok(Reserved::Answered { sealed: answer.to_owned(), key }),
-            ["in_progress", rest] => {
-                Ok(Reserved::InProgress(Duration::from_millis(rest.parse().map_err(|_| unexpected())?)))
-            }
+            ["answered", answer] => Ok(Reserved::Answered {
+                sealed: answer.to_owned(),
+                key,
+            }),
+            ["in_progress", rest] => Ok(Reserved::InProgress(Duration::from_millis(
+                rest.parse().map_err(|_| unexpected())?,
+            ))),
             ["reused"] => Ok(Reserved::Reused),
             _ => Err(unexpected()),
         }
@@ -116,7 +132,11 @@ impl Idempotency {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn settle(&self, reservation: &Reservation, settlement: &Settlement<'_>) -> StoreResult<()> {
+    pub async fn settle(
+        &self,
+        reservation: &Reservation,
+        settlement: &Settlement<'_>,
+    ) -> StoreResult<()> {
         let (how, answer) = match settlement {
             Settlement::Answer(answer) => ("answer", *answer),
             Settlement::Forget => ("forget", ""),

@@ -40,7 +40,9 @@ pub struct Keys {
 impl Keys {
     #[must_use]
     pub fn new(prefix: &str) -> Self {
-        Self { base: format!("{prefix}:{{p0}}") }
+        Self {
+            base: format!("{prefix}:{{p0}}"),
+        }
     }
 
     /// What every key starts with, without the last colon: `KEYS[1]` of the scripts.

@@ -6,12 +6,16 @@
 //! made meanwhile ends in [`StoreError::Unavailable`], never in a hang.
 
 mod connection;
+pub mod deliveries;
 mod documents;
+pub mod fetches;
 pub mod idempotency;
 pub mod keys;
 mod object_keys;
 pub mod objects;
 mod page;
+pub mod queue;
+pub mod runs;
 mod scripts;
 pub mod tokens;
 
@@ -38,13 +42,18 @@ impl From<redis::RedisError> for StoreError {
     fn from(error: redis::RedisError) -> Self {
         use redis::{ErrorKind, ServerErrorKind};
         let passing = match error.kind() {
-            ErrorKind::Io | ErrorKind::Parse | ErrorKind::Client | ErrorKind::AuthenticationFailed => true,
+            ErrorKind::Io
+            | ErrorKind::Parse
+            | ErrorKind::Client
+            | ErrorKind::AuthenticationFailed => true,
             ErrorKind::Server(kind) => !matches!(kind, ServerErrorKind::ResponseError),
             // `OOM`, `MISCONF` and `NOREPLICAS` have no kind of their own.
             ErrorKind::Extension => true,
             _ => error.is_io_error() || error.is_timeout(),
         };
-        let out_of_memory = error.code().is_some_and(|code| matches!(code, "OOM" | "MISCONF" | "NOREPLICAS"))
+        let out_of_memory = error
+            .code()
+            .is_some_and(|code| matches!(code, "OOM" | "MISCONF" | "NOREPLICAS"))
             || error.to_string().contains("OOM command not allowed");
         if passing || out_of_memory {
             Self::Unavailable(error)

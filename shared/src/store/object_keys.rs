@@ -30,14 +30,25 @@ impl Keys {
 
     /// Those whose `field` has `value`.
     #[must_use]
-    pub fn object_facet(&self, kind: &str, environment: EnvironmentId, field: &str, value: &str) -> String {
+    pub fn object_facet(
+        &self,
+        kind: &str,
+        environment: EnvironmentId,
+        field: &str,
+        value: &str,
+    ) -> String {
         self.join(&["environment", &environment.to_string(), kind, field, value])
     }
 
     /// The object with a unique name.
     #[must_use]
     pub fn object_name(&self, kind: &str, environment: EnvironmentId, name: &str) -> String {
-        self.join(&["environment", &environment.to_string(), &format!("{kind}_name"), name])
+        self.join(&[
+            "environment",
+            &environment.to_string(),
+            &format!("{kind}_name"),
+            name,
+        ])
     }
 
     #[must_use]

@@ -30,9 +30,12 @@ const CHUNK: u32 = 200;
 /// Rows looked at for one page of a filtered list; then the page ends short, with a cursor.
 const MAX_SCANNED: u32 = 10_000;
 
-static CREATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/object_create.lua")));
-static UPDATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/object_update.lua")));
-static DELETE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/object_delete.lua")));
+static CREATE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("lua/object_create.lua")));
+static UPDATE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("lua/object_update.lua")));
+static DELETE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("lua/object_delete.lua")));
 
 /// Something the API keeps.
 pub trait Object: Serialize + DeserializeOwned {
@@ -120,23 +123,33 @@ pub struct Objects {
 impl Store {
     #[must_use]
     pub fn objects(&self) -> Objects {
-        Objects { store: self.clone() }
+        Objects {
+            store: self.clone(),
+        }
     }
 }
 
 impl Objects {
     fn key<O: Object>(&self, environment: EnvironmentId, id: impl Display) -> String {
-        self.store.keys().object(O::KIND, environment, &id.to_string())
+        self.store
+            .keys()
+            .object(O::KIND, environment, &id.to_string())
     }
 
     /// The keys a creation or deletion touches, in the order of the scripts.
     fn all_keys<O: Object>(&self, object: &O) -> Vec<String> {
         let (keys, environment) = (self.store.keys(), object.environment());
         let own = self.key::<O>(environment, object.id());
-        let name = object.unique_name().map_or_else(|| own.clone(), |name| keys.object_name(O::KIND, environment, name));
+        let name = object.unique_name().map_or_else(
+            || own.clone(),
+            |name| keys.object_name(O::KIND, environment, name),
+        );
         let mut all = vec![own, name, keys.object_index(O::KIND, environment)];
         all.extend(
-            object.facets().iter().map(|(field, value)| keys.object_facet(O::KIND, environment, field, value)),
+            object
+                .facets()
+                .iter()
+                .map(|(field, value)| keys.object_facet(O::KIND, environment, field, value)),
         );
         all
     }
@@ -156,7 +169,9 @@ impl Objects {
             ["created"] => Ok(Creation::Created),
             ["existed", json] => Ok(Creation::Existed(read(json)?)),
             ["taken", holder] => Ok(Creation::NameTaken(holder.to_owned())),
-            _ => Err(StoreError::Unexpected("object_create gave an unknown word".to_owned())),
+            _ => Err(StoreError::Unexpected(
+                "object_create gave an unknown word".to_owned(),
+            )),
         }
     }
 
@@ -164,7 +179,11 @@ impl Objects {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn get<O: Object>(&self, environment: EnvironmentId, id: O::Id) -> StoreResult<Option<O>> {
+    pub async fn get<O: Object>(
+        &self,
+        environment: EnvironmentId,
+        id: O::Id,
+    ) -> StoreResult<Option<O>> {
         let object = self.get_with_deleted::<O>(environment, id).await?;
         Ok(object.filter(|object| object.deleted_at().is_none()))
     }
@@ -173,8 +192,16 @@ impl Objects {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn get_with_deleted<O: Object>(&self, environment: EnvironmentId, id: O::Id) -> StoreResult<Option<O>> {
-        let json: Option<String> = self.store.connection().get(self.key::<O>(environment, id)).await?;
+    pub async fn get_with_deleted<O: Object>(
+        &self,
+        environment: EnvironmentId,
+        id: O::Id,
+    ) -> StoreResult<Option<O>> {
+        let json: Option<String> = self
+            .store
+            .connection()
+            .get(self.key::<O>(environment, id))
+            .await?;
         json.as_deref().map(read).transpose()
     }
 
@@ -182,9 +209,15 @@ impl Objects {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn get_by_name<O: Object>(&self, environment: EnvironmentId, name: &str) -> StoreResult<Option<O>> {
+    pub async fn get_by_name<O: Object>(
+        &self,
+        environment: EnvironmentId,
+        name: &str,
+    ) -> StoreResult<Option<O>> {
         let mut connection = self.store.connection();
-        let id: Option<String> = connection.get(self.store.keys().object_name(O::KIND, environment, name)).await?;
+        let id: Option<String> = connection
+            .get(self.store.keys().object_name(O::KIND, environment, name))
+            .await?;
         let Some(id) = id else { return Ok(None) };
         let json: Option<String> = connection.get(self.key::<O>(environment, id)).await?;
         let object: Option<O> = json.as_deref().map(read).transpose()?;
@@ -215,7 +248,9 @@ impl Objects {
         let mut after = page.after.clone();
         let (mut items, mut scanned) = (Vec::new(), 0);
         loop {
-            let newest = after.as_ref().map_or_else(|| "+".to_owned(), |after| format!("({after}"));
+            let newest = after
+                .as_ref()
+                .map_or_else(|| "+".to_owned(), |after| format!("({after}"));
             let ids: Vec<String> = redis::cmd("ZREVRANGEBYLEX")
                 .arg(&index)
                 .arg(newest)
@@ -227,11 +262,19 @@ impl Objects {
             if ids.is_empty() {
                 return Ok(Page { items, next: None });
             }
-            let rows: Vec<String> = ids.iter().map(|id| self.key::<O>(environment, id)).collect();
-            let rows: Vec<Option<String>> = redis::cmd("MGET").arg(rows).query_async(&mut connection).await?;
+            let rows: Vec<String> = ids
+                .iter()
+                .map(|id| self.key::<O>(environment, id))
+                .collect();
+            let rows: Vec<Option<String>> = redis::cmd("MGET")
+                .arg(rows)
+                .query_async(&mut connection)
+                .await?;
             for (id, row) in ids.iter().zip(rows) {
                 let object = row.as_deref().map(read::<O>).transpose()?;
-                if let Some(object) = object.filter(|object| object.deleted_at().is_none() && keep(object)) {
+                if let Some(object) =
+                    object.filter(|object| object.deleted_at().is_none() && keep(object))
+                {
                     if items.len() == limit {
                         return Ok(Page { items, next: after });
                     }
@@ -261,7 +304,9 @@ impl Objects {
         let mut connection = self.store.connection();
         for _ in 0..UPDATE_ATTEMPTS {
             let before: Option<String> = connection.get(&key).await.map_err(StoreError::from)?;
-            let Some(before) = before else { return Ok(None) };
+            let Some(before) = before else {
+                return Ok(None);
+            };
             let mut object: O = read(&before)?;
             if object.deleted_at().is_some() {
                 return Ok(None);
@@ -297,7 +342,9 @@ impl Objects {
         let mut connection = self.store.connection();
         for _ in 0..UPDATE_ATTEMPTS {
             let before: Option<String> = connection.get(&key).await.map_err(StoreError::from)?;
-            let Some(before) = before else { return Ok(None) };
+            let Some(before) = before else {
+                return Ok(None);
+            };
             let mut object: O = read(&before)?;
             if object.deleted_at().is_some() {
                 return Ok(None);
@@ -308,9 +355,14 @@ impl Objects {
             for key in self.all_keys(&object) {
                 call.key(key);
             }
-            call.arg(object.id().to_string()).arg(before).arg(write(&object)?);
+            call.arg(object.id().to_string())
+                .arg(before)
+                .arg(write(&object)?);
             call.arg(u64::try_from(DELETED_KEPT.as_millis()).unwrap_or(u64::MAX));
-            let reply: String = call.invoke_async(&mut connection).await.map_err(StoreError::from)?;
+            let reply: String = call
+                .invoke_async(&mut connection)
+                .await
+                .map_err(StoreError::from)?;
             match reply.as_str() {
                 "deleted" => return Ok(Some(object)),
                 "missing" => return Ok(None),
@@ -322,10 +374,15 @@ impl Objects {
 }
 
 fn write<T: Serialize>(object: &T) -> StoreResult<String> {
-    serde_json::to_string(object).map_err(|error| StoreError::Unexpected(format!("an object can't be written: {error}")))
+    serde_json::to_string(object)
+        .map_err(|error| StoreError::Unexpected(format!("an object can't be written: {error}")))
 }
 
 fn read<T: DeserializeOwned>(json: &str) -> StoreResult<T> {
-    serde_json::from_str(json)
-        .map_err(|error| StoreError::Unexpected(format!("a stored object can't be read: {:?}", error.classify())))
+    serde_json::from_str(json).map_err(|error| {
+        StoreError::Unexpected(format!(
+            "a stored object can't be read: {:?}",
+            error.classify()
+        ))
+    })
 }

@@ -1,1 +1,99 @@
-//! Typed calls of the Lua scripts.
+//! The Lua scripts, each put together from the library files it needs, and the
+//! one place that calls them.
+//!
+//! Each state transition of the engine is one script. Their headers say what they
+//! take, return and keep true; the typed wrappers beside this file turn their
+//! answers into enums. A script that Redis has forgotten (`SCRIPT FLUSH`, a
+//! restart) is loaded again by the call that misses it.
+
+use std::sync::LazyLock;
+
+use redis::{FromRedisValue, Script, ScriptInvocation};
+
+use super::{Store, StoreError, StoreResult};
+
+macro_rules! script {
+    ($name:ident, [$($library:literal),*], $file:literal) => {
+        pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(concat!(
+                $(include_str!(concat!("lua/lib/", $library, ".lua")),)*
+                include_str!(concat!("lua/", $file, ".lua"))
+            ))
+        });
+    };
+}
+
+script!(PUSH_TASKS, ["clock", "queue"], "push_tasks");
+script!(CLAIM, ["clock", "queue", "flow", "stream", "run"], "claim");
+script!(EXTEND, ["clock"], "extend");
+script!(RESCUE_EXPIRED, ["clock", "queue"], "rescue_expired");
+script!(HAND_BACK, ["clock", "queue"], "hand_back");
+script!(FINISH_TASK, ["clock", "queue"], "finish_task");
+script!(RETRY_TASK, ["clock", "queue"], "retry_task");
+script!(QUEUE_GAUGES, ["clock"], "queue_gauges");
+script!(UNPARK, ["clock", "queue", "flow"], "unpark");
+script!(CREATE_RUN, ["clock", "queue"], "create_run");
+script!(START_RUN, ["clock", "queue", "flow", "stream"], "start_run");
+script!(
+    STOP_RUN,
+    ["clock", "queue", "flow", "stream", "run"],
+    "stop_run"
+);
+script!(
+    COMMIT_PAGE,
+    ["clock", "queue", "flow", "stream", "run"],
+    "commit_page"
+);
+script!(
+    FETCH_RETRY,
+    ["clock", "queue", "flow", "stream", "run"],
+    "fetch_retry"
+);
+script!(
+    FETCH_LIMITED,
+    ["clock", "queue", "flow", "stream", "run"],
+    "fetch_limited"
+);
+script!(
+    FETCH_FAILED,
+    ["clock", "queue", "flow", "stream", "run"],
+    "fetch_failed"
+);
+script!(
+    TAKE_BATCH,
+    ["clock", "queue", "flow", "stream", "run", "batch"],
+    "take_batch"
+);
+script!(
+    SETTLE_BATCH,
+    ["clock", "queue", "flow", "stream", "run", "batch"],
+    "settle_batch"
+);
+script!(
+    DELIVERY_RETRY,
+    ["clock", "queue", "flow", "stream", "run", "batch"],
+    "delivery_retry"
+);
+
+impl Store {
+    /// A call of `script` with the base key already in place.
+    pub(super) fn call<'s>(&self, script: &'s Script) -> ScriptInvocation<'s> {
+        let mut invocation = script.prepare_invoke();
+        invocation.key(self.keys().base());
+        invocation
+    }
+
+    pub(super) async fn invoke<T: FromRedisValue>(
+        &self,
+        call: &ScriptInvocation<'_>,
+    ) -> StoreResult<T> {
+        Ok(call.invoke_async(&mut self.connection()).await?)
+    }
+}
+
+/// An answer that no version of the script gives.
+pub(super) fn unexpected(script: &str, answer: impl std::fmt::Debug) -> StoreError {
+    let mut answer = format!("{answer:?}");
+    answer.truncate(200);
+    StoreError::Unexpected(format!("{script} answered {answer}"))
+}

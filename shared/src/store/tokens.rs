@@ -21,8 +21,10 @@ pub const DEFAULT_ENVIRONMENT: &str = "default";
 
 static ENVIRONMENT_CREATE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("lua/environment_create.lua")));
-static TOKEN_CREATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/token_create.lua")));
-static BOOTSTRAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/bootstrap.lua")));
+static TOKEN_CREATE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("lua/token_create.lua")));
+static BOOTSTRAP: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("lua/bootstrap.lua")));
 
 /// What became of the bootstrap token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +52,9 @@ pub struct Tokens {
 impl Store {
     #[must_use]
     pub fn tokens(&self) -> Tokens {
-        Tokens { store: self.clone() }
+        Tokens {
+            store: self.clone(),
+        }
     }
 }
 
@@ -75,8 +79,15 @@ impl Tokens {
     /// # Errors
     /// [`StoreError`].
     pub async fn environments(&self) -> StoreResult<Vec<Environment>> {
-        let rows: Vec<String> = self.store.connection().hvals(self.store.keys().environments()).await?;
-        let mut environments = rows.iter().map(|row| read(row)).collect::<StoreResult<Vec<Environment>>>()?;
+        let rows: Vec<String> = self
+            .store
+            .connection()
+            .hvals(self.store.keys().environments())
+            .await?;
+        let mut environments = rows
+            .iter()
+            .map(|row| read(row))
+            .collect::<StoreResult<Vec<Environment>>>()?;
         environments.sort_by_key(|environment| environment.id);
         Ok(environments)
     }
@@ -87,7 +98,9 @@ impl Tokens {
     /// [`StoreError`].
     pub async fn environment(&self, name_or_id: &str) -> StoreResult<Option<Environment>> {
         let environments = self.environments().await?;
-        Ok(environments.into_iter().find(|one| one.name == name_or_id || one.id.to_string() == name_or_id))
+        Ok(environments
+            .into_iter()
+            .find(|one| one.name == name_or_id || one.id.to_string() == name_or_id))
     }
 
     /// Stores a token with this secret.
@@ -110,7 +123,13 @@ impl Tokens {
             .arg(write(&token)?)
             .invoke_async(&mut self.store.connection())
             .await?;
-        if reply == "created" { Ok(token) } else { Err(StoreError::Unexpected("the token exists already".to_owned())) }
+        if reply == "created" {
+            Ok(token)
+        } else {
+            Err(StoreError::Unexpected(
+                "the token exists already".to_owned(),
+            ))
+        }
     }
 
     /// The token with this secret, unless it is revoked.
@@ -119,10 +138,15 @@ impl Tokens {
     /// [`StoreError`].
     pub async fn find(&self, secret: &str) -> StoreResult<Option<Token>> {
         let hash = token_hash(secret);
-        let row: Option<String> = self.store.connection().get(self.store.keys().token(&hash)).await?;
+        let row: Option<String> = self
+            .store
+            .connection()
+            .get(self.store.keys().token(&hash))
+            .await?;
         let Some(row) = row else { return Ok(None) };
         let token: Token = read(&row)?;
-        let same: bool = subtle::ConstantTimeEq::ct_eq(token.hash.as_bytes(), hash.as_bytes()).into();
+        let same: bool =
+            subtle::ConstantTimeEq::ct_eq(token.hash.as_bytes(), hash.as_bytes()).into();
         Ok(Some(token).filter(|token| same && token.revoked_at.is_none()))
     }
 
@@ -148,11 +172,15 @@ impl Tokens {
     /// [`StoreError`].
     pub async fn revoke(&self, id: TokenId) -> StoreResult<Option<Token>> {
         let mut connection = self.store.connection();
-        let hash: Option<String> = connection.hget(self.store.keys().tokens(), id.to_string()).await?;
+        let hash: Option<String> = connection
+            .hget(self.store.keys().tokens(), id.to_string())
+            .await?;
         let Some(hash) = hash else { return Ok(None) };
         let key = self.store.keys().token(&hash);
         let row: Option<String> = connection.get(&key).await?;
-        let Some(mut token) = row.as_deref().map(read::<Token>).transpose()? else { return Ok(None) };
+        let Some(mut token) = row.as_deref().map(read::<Token>).transpose()? else {
+            return Ok(None);
+        };
         if token.revoked_at.is_none() {
             token.revoked_at = Some(Timestamp::now());
             // A token's row changes in no other way, so there is no update to lose.
@@ -168,7 +196,12 @@ impl Tokens {
     /// [`StoreError`].
     pub async fn bootstrap(&self, secret: &str) -> StoreResult<Bootstrap> {
         let environment = new_environment(DEFAULT_ENVIRONMENT);
-        let token = new_token(environment.id, Scope::Admin, Some("bootstrap".to_owned()), secret);
+        let token = new_token(
+            environment.id,
+            Scope::Admin,
+            Some("bootstrap".to_owned()),
+            secret,
+        );
         let keys = self.store.keys();
         let reply: String = BOOTSTRAP
             .key(keys.environments())
@@ -185,16 +218,27 @@ impl Tokens {
             "created" => Ok(Bootstrap::Created),
             "present" => Ok(Bootstrap::Present),
             "refused" => Ok(Bootstrap::Refused),
-            _ => Err(StoreError::Unexpected("bootstrap gave an unknown word".to_owned())),
+            _ => Err(StoreError::Unexpected(
+                "bootstrap gave an unknown word".to_owned(),
+            )),
         }
     }
 }
 
 fn new_environment(name: &str) -> Environment {
-    Environment { id: EnvironmentId::generate(), name: name.to_owned(), created_at: Timestamp::now() }
+    Environment {
+        id: EnvironmentId::generate(),
+        name: name.to_owned(),
+        created_at: Timestamp::now(),
+    }
 }
 
-fn new_token(environment: EnvironmentId, scope: Scope, label: Option<String>, secret: &str) -> Token {
+fn new_token(
+    environment: EnvironmentId,
+    scope: Scope,
+    label: Option<String>,
+    secret: &str,
+) -> Token {
     Token {
         id: TokenId::generate(),
         environment_id: environment,
@@ -207,10 +251,15 @@ fn new_token(environment: EnvironmentId, scope: Scope, label: Option<String>, se
 }
 
 fn write<T: serde::Serialize>(row: &T) -> StoreResult<String> {
-    serde_json::to_string(row).map_err(|error| StoreError::Unexpected(format!("a row can't be written: {error}")))
+    serde_json::to_string(row)
+        .map_err(|error| StoreError::Unexpected(format!("a row can't be written: {error}")))
 }
 
 fn read<T: serde::de::DeserializeOwned>(row: &str) -> StoreResult<T> {
-    serde_json::from_str(row)
-        .map_err(|error| StoreError::Unexpected(format!("a stored row can't be read: {:?}", error.classify())))
+    serde_json::from_str(row).map_err(|error| {
+        StoreError::Unexpected(format!(
+            "a stored row can't be read: {:?}",
+            error.classify()
+        ))
+    })
 }

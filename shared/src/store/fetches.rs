@@ -1,0 +1,230 @@
+//! What a fetch task does to the store: commit a page, wait, give up.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Store, StoreResult, queue::millis, scripts, scripts::unexpected};
+use crate::{ids::RunId, model::run::ErrorHandling};
+
+/// Errors listed for one run; the count goes on beyond.
+pub const MAX_LISTED_ERRORS: usize = 10_000;
+
+/// A claimed fetch task, as its scripts need it.
+#[derive(Debug, Clone)]
+pub struct FetchHandle {
+    pub task: String,
+    pub token: String,
+    pub run: RunId,
+    /// Index of the node in the plan.
+    pub node: usize,
+}
+
+/// What follows a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// That was the last page: the task ends.
+    Done,
+    /// The next page; the task may be parked here.
+    NextPage,
+    /// The same page goes on: a large page is committed in parts.
+    SamePage,
+}
+
+/// Records of one stream that are stored and delivered as a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    pub records: u32,
+    /// Parent values as compact JSON (empty for root nodes), a newline, the records' bytes joined by commas.
+    pub bytes: Bytes,
+}
+
+/// A fetch task for one parent record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Child {
+    pub node: usize,
+    /// Position of the parent record in this commit, from 1.
+    pub position: u64,
+    /// [`crate::queue::FetchBody`] as JSON.
+    pub body: String,
+}
+
+/// One atomic step of a fetch.
+#[derive(Debug)]
+pub struct PageCommit<'a> {
+    pub handle: &'a FetchHandle,
+    /// Commits made under this claim before.
+    pub step: u32,
+    pub after: After,
+    /// Body of the task from here on.
+    pub body: String,
+    pub requests: u32,
+    pub pages: u32,
+    pub records: u64,
+    pub chunks: Vec<Chunk>,
+    pub children: Vec<Child>,
+    pub lease: Duration,
+}
+
+/// What a commit led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    /// Written, now or by an earlier call whose answer was lost. `over`: undelivered bytes are over a mark.
+    Done { over: bool },
+    /// Written, and the task waits for the receiver: someone claims it again later.
+    Parked,
+    /// The lease was lost; nothing was written.
+    Stale,
+    /// The run has ended; nothing was written and the task is gone.
+    RunEnded,
+}
+
+/// How a step that ends or delays a fetch went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FetchStep {
+    Done,
+    Stale,
+    RunEnded,
+}
+
+/// A fetch that is given up.
+#[derive(Debug)]
+pub struct FetchFailure<'a> {
+    pub requests: u32,
+    /// As listed by `GET /sync-job-run/{id}/error` and sent in `record_error`.
+    pub error: String,
+    pub policy: ErrorHandling,
+    pub code: &'a str,
+    pub message: &'a str,
+    pub resource: &'a str,
+}
+
+fn step(script: &str, answer: &str) -> StoreResult<FetchStep> {
+    match answer {
+        "ok" => Ok(FetchStep::Done),
+        "stale" => Ok(FetchStep::Stale),
+        "run_ended" => Ok(FetchStep::RunEnded),
+        other => Err(unexpected(script, other)),
+    }
+}
+
+impl Store {
+    /// Commits a page or a part of one, with all that follows from it.
+    ///
+    /// # Errors
+    /// [`super::StoreError::Unavailable`]: it may or may not have been written; call again with the same step.
+    pub async fn commit_page(&self, commit: &PageCommit<'_>) -> StoreResult<Committed> {
+        let handle = commit.handle;
+        let mut call = self.call(&scripts::COMMIT_PAGE);
+        call.arg(&handle.task)
+            .arg(&handle.token)
+            .arg(commit.step)
+            .arg(handle.run.to_string())
+            .arg(handle.node)
+            .arg(match commit.after {
+                After::Done => "done",
+                After::NextPage => "next",
+                After::SamePage => "part",
+            })
+            .arg(&commit.body)
+            .arg(commit.requests)
+            .arg(commit.pages)
+            .arg(commit.records)
+            .arg(millis(commit.lease))
+            .arg(commit.chunks.len());
+        for chunk in &commit.chunks {
+            call.arg(chunk.records).arg(&chunk.bytes[..]);
+        }
+        for child in &commit.children {
+            call.arg(child.node).arg(child.position).arg(&child.body);
+        }
+        let answer: Vec<redis::Value> = self.invoke(&call).await?;
+        let mut answer = answer.into_iter();
+        let word = match answer.next() {
+            Some(value) => redis::from_redis_value::<String>(value)
+                .map_err(|error| unexpected("commit_page", error.to_string()))?,
+            None => return Err(unexpected("commit_page", "nothing")),
+        };
+        let over = answer
+            .next()
+            .is_some_and(|value| matches!(value, redis::Value::Int(1)));
+        match word.as_str() {
+            "ok" => Ok(Committed::Done { over }),
+            "repeated" => Ok(Committed::Done { over: false }),
+            "parked" => Ok(Committed::Parked),
+            "stale" => Ok(Committed::Stale),
+            "run_ended" => Ok(Committed::RunEnded),
+            other => Err(unexpected("commit_page", other)),
+        }
+    }
+
+    /// Makes a failed fetch ready again after `delay`, with one more attempt counted.
+    ///
+    /// # Errors
+    /// [`super::StoreError::Unavailable`].
+    pub async fn retry_fetch(
+        &self,
+        handle: &FetchHandle,
+        delay: Duration,
+        requests: u32,
+    ) -> StoreResult<FetchStep> {
+        let mut call = self.call(&scripts::FETCH_RETRY);
+        call.arg(&handle.task)
+            .arg(&handle.token)
+            .arg(handle.run.to_string())
+            .arg(handle.node)
+            .arg(millis(delay))
+            .arg(requests);
+        step("fetch_retry", &self.invoke::<String>(&call).await?)
+    }
+
+    /// Blocks the account's lane for `wait`, as the source asked; the task goes back without using up an attempt.
+    ///
+    /// # Errors
+    /// [`super::StoreError::Unavailable`].
+    pub async fn limit_fetch(
+        &self,
+        handle: &FetchHandle,
+        wait: Duration,
+        requests: u32,
+        resource: &str,
+    ) -> StoreResult<FetchStep> {
+        let mut call = self.call(&scripts::FETCH_LIMITED);
+        call.arg(&handle.task)
+            .arg(&handle.token)
+            .arg(handle.run.to_string())
+            .arg(millis(wait))
+            .arg(requests)
+            .arg(handle.node)
+            .arg(resource);
+        let answer: Vec<String> = self.invoke(&call).await?;
+        step("fetch_limited", answer.first().map_or("", String::as_str))
+    }
+
+    /// Ends a fetch that is given up: counted, listed, told, and the run goes on or fails by `policy`.
+    ///
+    /// # Errors
+    /// [`super::StoreError::Unavailable`].
+    pub async fn fail_fetch(
+        &self,
+        handle: &FetchHandle,
+        failure: &FetchFailure<'_>,
+    ) -> StoreResult<FetchStep> {
+        let mut call = self.call(&scripts::FETCH_FAILED);
+        call.arg(&handle.task)
+            .arg(&handle.token)
+            .arg(handle.run.to_string())
+            .arg(handle.node)
+            .arg(failure.requests)
+            .arg(&failure.error)
+            .arg(match failure.policy {
+                ErrorHandling::Ignore => "ignore",
+                ErrorHandling::FailFast => "fail_fast",
+            })
+            .arg(failure.code)
+            .arg(failure.message)
+            .arg(failure.resource)
+            .arg(MAX_LISTED_ERRORS);
+        step("fetch_failed", &self.invoke::<String>(&call).await?)
+    }
+}

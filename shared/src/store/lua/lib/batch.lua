@@ -1,0 +1,59 @@
+-- Forming and settling the batches of a stream. Needs: queue, flow, stream, run.
+-- A batch is whole chunks from the head of a stream: one event other than `record`, or records up to the run's
+-- `batch_records` and `batch_bytes` (always at least one chunk). Once formed it is frozen: its extent, event id and time are kept in
+-- `s<n>:batch` until it is settled, its bytes follow from them and from the chunks, which nothing else touches.
+-- `s<n>:batch`: `<event> <created ms> <chunks> <event type> <first seq> <records> <bytes> <attempts>`.
+local MOST_CHUNKS = 500
+
+local function parse_batch(text)
+  local event, created, chunks, event_type, first, records, bytes, attempts =
+    text:match('^(%S+) (%d+) (%d+) (%S+) (%d+) (%d+) (%d+) (%d+)$')
+  return {
+    event = event, created = created, chunks = tonumber(chunks), event_type = event_type, first = tonumber(first),
+    records = tonumber(records), bytes = tonumber(bytes), attempts = tonumber(attempts),
+  }
+end
+
+local function keep_batch(run_key, n, b)
+  redis.call('HSET', run_key, 's' .. n .. ':batch', table.concat(
+    { b.event, b.created, b.chunks, b.event_type, b.first, b.records, b.bytes, b.attempts }, ' '))
+end
+
+-- Forms and freezes the next batch, or nil when nothing may go. With `patient`, a batch that could still grow isn't
+-- formed; the second result then says so.
+local function form_batch(run_key, n, event, now, patient)
+  local state = stream_state(run_key, n)
+  local reached = gate_reached(run_key, state)
+  local b = { event = event, created = now, chunks = 0, first = state.settled + 1, records = 0, bytes = 0, attempts = 0 }
+  for i, text in ipairs(redis.call('LRANGE', run_key .. ':index:' .. n, 0, MOST_CHUNKS - 1)) do
+    local event_type, records, bytes, gate = text:match('^(%S+) (%d+) (%d+) (%d+)$')
+    records, bytes = tonumber(records), tonumber(bytes)
+    if reached and tonumber(gate) > reached then
+      break
+    end
+    if i == 1 then
+      b.event_type = event_type
+    elseif event_type ~= RECORD or b.event_type ~= RECORD or b.records + records > state.batch_records
+      or b.bytes + bytes > state.batch_bytes then
+      break
+    end
+    b.chunks, b.records, b.bytes = i, b.records + records, b.bytes + bytes
+  end
+  if b.chunks == 0 then
+    return nil, false
+  end
+  if patient and b.event_type == RECORD and state.linger_ms > 0 and not batch_is_full(state) then
+    return nil, true
+  end
+  keep_batch(run_key, n, b)
+  return b, false
+end
+
+-- The batch and its chunks as a script's answer.
+local function batch_reply(run_key, n, b)
+  local reply = { 'batch', b.event, b.created, b.event_type, b.first, b.records, b.attempts }
+  for _, chunk in ipairs(redis.call('LRANGE', run_key .. ':stream:' .. n, 0, b.chunks - 1)) do
+    reply[#reply + 1] = chunk
+  end
+  return reply
+end

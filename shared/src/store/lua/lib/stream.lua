@@ -1,0 +1,82 @@
+-- Streams of a run: `c` (started, rate_limited, the end) and one for each node. Needs: queue, flow.
+-- A stream is two lists of the same length: `stream:<n>` holds the chunks, `index:<n>` for each
+-- `<event type> <records> <bytes> <gate>`; `gate` is the sequence number that the nearest delivered ancestor's stream must
+-- have reached before the chunk may go. A chunk of an event other than `record` is a batch of its own.
+-- There is at most one delivery task a stream; while there is one, `s<n>:task` is set.
+local RECORD = 'sync_job_run:record'
+
+local function subscribed(events, event_type)
+  return events == '*' or events:find(',' .. event_type .. ',', 1, true) ~= nil
+end
+
+local function stream_push(base, run, run_key, webhook, n, event_type, records, gate, chunk)
+  redis.call('RPUSH', run_key .. ':index:' .. n, event_type .. ' ' .. records .. ' ' .. #chunk .. ' ' .. gate)
+  redis.call('RPUSH', run_key .. ':stream:' .. n, chunk)
+  redis.call('HINCRBY', run_key, 'chunks', 1)
+  flow_add(base, run_key, n, webhook, #chunk)
+end
+
+local function delivery_task(run, n)
+  return run .. '.deliver.' .. n, 'deliver.1 ' .. n
+end
+
+-- What decides whether and when a stream is sent.
+local function stream_state(run_key, n)
+  local s = 's' .. n .. ':'
+  local fields = redis.call('HMGET', run_key, s .. 'task', s .. 'batch', 'webhook', 'delivery_limit', 'started_settled',
+    'n' .. n .. ':gate', s .. 'seq', s .. 'settled', 'batch_records', 'batch_bytes', 'linger_ms', 'n' .. n .. ':done',
+    s .. 'bytes')
+  return {
+    task = fields[1], batch = fields[2], webhook = fields[3], limit = fields[4], started = fields[5],
+    gate = fields[6] ~= '' and fields[6] or nil, seq = tonumber(fields[7]) or 0, settled = tonumber(fields[8]) or 0,
+    batch_records = tonumber(fields[9]), batch_bytes = tonumber(fields[10]), linger_ms = tonumber(fields[11]),
+    done = fields[12], bytes = tonumber(fields[13]) or 0,
+  }
+end
+
+-- Whether waiting for more records would not make the next batch fuller.
+local function batch_is_full(state)
+  return state.done or state.seq - state.settled >= state.batch_records or state.bytes >= state.batch_bytes
+end
+
+-- The sequence number up to which the stream that gates `state`'s is settled; nil: no gate.
+local function gate_reached(run_key, state)
+  if not state.gate then
+    return nil
+  end
+  return tonumber(redis.call('HGET', run_key, 's' .. state.gate .. ':settled')) or 0
+end
+
+-- Makes, or hastens, the delivery task of a stream that has something to send.
+local function stream_schedule(base, run, run_key, n, now)
+  local state = stream_state(run_key, n)
+  local id, body = delivery_task(run, n)
+  if state.task then
+    -- A frozen batch is being sent or waits for its retry; without one the task lingers or is about to be claimed.
+    if not state.batch and batch_is_full(state) and redis.call('ZREM', base .. ':deliveries:delayed', id) == 1 then
+      redis.call('DEL', base .. ':deliveries:task:' .. id)
+      lane_push(base, 'deliveries', state.webhook, state.limit, { entry_of(id, 0, 0, now, body) }, false)
+    end
+    return
+  end
+  local first = redis.call('LINDEX', run_key .. ':index:' .. n, 0)
+  if not first then
+    return
+  end
+  local event_type, gate = first:match('^(%S+) %d+ %d+ (%d+)$')
+  if n ~= 'c' then
+    if not state.started then
+      return
+    end
+    local reached = gate_reached(run_key, state)
+    if reached and tonumber(gate) > reached then
+      return
+    end
+  end
+  redis.call('HSET', run_key, 's' .. n .. ':task', 1)
+  if event_type ~= RECORD or batch_is_full(state) or state.linger_ms == 0 then
+    lane_push(base, 'deliveries', state.webhook, state.limit, { entry_of(id, 0, 0, now, body) }, false)
+  else
+    delay_new(base, 'deliveries', id, state.webhook, state.limit, 0, 0, body, now + state.linger_ms)
+  end
+end

@@ -1,0 +1,33 @@
+-- Starts a run: lays out its nodes, queues its root fetches and `started`, and ends the StartRun task.
+-- KEYS 1 base
+-- ARGV 1 task, 2 token, 3 run, 4 payload of `started`, 5 in-flight limit of the account's lane, 6 number of root tasks,
+--      then for each root task: node, body; then field, value, … of the nodes
+-- Returns `ok`, `stale` (lease lost) or `run_ended` (stopped before it began; the task is gone).
+local base, id, run = KEYS[1], ARGV[1], ARGV[3]
+local task = held(base, 'runs', id, ARGV[2])
+if not task then
+  return 'stale'
+end
+local run_key, now = base .. ':run:' .. run, now_ms(base)
+local state = redis.call('HMGET', run_key, 'status', 'account', 'webhook', 'events')
+if state[1] ~= 'created' then
+  task_done(base, 'runs', id, task)
+  return 'run_ended'
+end
+local roots, entries = tonumber(ARGV[6]), {}
+for i = 1, roots do
+  local node, body = ARGV[5 + 2 * i], ARGV[6 + 2 * i]
+  entries[i] = entry_of(run .. '.' .. i, 0, 0, now, 'fetch.1 ' .. node .. ' 0 ' .. body)
+  redis.call('HINCRBY', run_key, 'n' .. node .. ':open', 1)
+end
+redis.call('HSET', run_key, 'status', 'running', 'started_at', now, 'open', roots, 'tasks', roots, 'fetch_limit', ARGV[5],
+  unpack(ARGV, 7 + 2 * roots))
+if subscribed(state[4], 'sync_job_run:started') then
+  stream_push(base, run, run_key, state[3], 'c', 'sync_job_run:started', 0, 0, ARGV[4])
+  stream_schedule(base, run, run_key, 'c', now)
+else
+  redis.call('HSET', run_key, 'started_settled', 1)
+end
+lane_push(base, 'fetches', state[2], ARGV[5], entries, false)
+task_done(base, 'runs', id, task)
+return 'ok'

@@ -1,0 +1,344 @@
+//! Runs: acceptance, start, stop, and what the API shows of them.
+
+mod list;
+mod view;
+
+use std::collections::HashMap;
+
+use redis::AsyncCommands;
+use serde_json::{Value, json};
+
+pub use list::RunFilter;
+
+use super::{
+    Page, PageRequest, Store, StoreError, StoreResult, fetches::FetchStep, scripts,
+    scripts::unexpected,
+};
+use crate::{
+    clock::Timestamp,
+    ids::{AccountId, EnvironmentId, RunId, SyncJobId},
+    model::run::{RunSpec, RunView},
+};
+
+/// Runs of one environment that are started at the same time.
+const RUNS_LANE_LIMIT: u32 = 16;
+const MS_PER_DAY: u64 = 86_400_000;
+
+/// How the acceptance of a run went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    Created,
+    /// A run of this id was accepted before; nothing was changed.
+    Existed,
+}
+
+/// How a request to stop went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    Stopped,
+    /// It had ended before.
+    Ended,
+    NotFound,
+}
+
+/// What `start_run` lays out for one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeLayout {
+    pub name: String,
+    pub resource: String,
+    pub method: String,
+    pub parent: Option<usize>,
+    pub kids: Vec<usize>,
+    /// Whether record events are made of its records.
+    pub stored: bool,
+    /// The nearest stored ancestor: its stream goes first.
+    pub gate: Option<usize>,
+    /// Nodes whose `gate` this one is.
+    pub gated: Vec<usize>,
+    /// `previous_run_date`, ms since the epoch.
+    pub previous_run_ms: Option<i64>,
+}
+
+/// A run that is about to start.
+#[derive(Debug)]
+pub struct RunStart<'a> {
+    pub task: &'a str,
+    pub token: &'a str,
+    pub run: RunId,
+    /// Payload of the `started` event, as JSON.
+    pub started: String,
+    /// Fetches of the account at once.
+    pub fetch_limit: u32,
+    pub nodes: &'a [NodeLayout],
+    /// Root tasks: node and body.
+    pub roots: Vec<(usize, String)>,
+}
+
+/// Calls about runs.
+#[derive(Debug, Clone)]
+pub struct Runs {
+    store: Store,
+}
+
+impl Store {
+    #[must_use]
+    pub fn runs(&self) -> Runs {
+        Runs {
+            store: self.clone(),
+        }
+    }
+}
+
+impl Runs {
+    /// Accepts a run: state and first task in one script.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: it may or may not have been accepted; call again with the same id.
+    pub async fn create(&self, spec: &RunSpec) -> StoreResult<Created> {
+        let json = serde_json::to_string(spec)
+            .map_err(|error| StoreError::Unexpected(error.to_string()))?;
+        let events = if spec.event_types.is_empty() {
+            "*".to_owned()
+        } else {
+            format!(",{},", spec.event_types.join(","))
+        };
+        let policy = match spec.error_handling {
+            crate::model::run::ErrorHandling::Ignore => "ignore",
+            crate::model::run::ErrorHandling::FailFast => "fail_fast",
+        };
+        let mut call = self.store.call(&scripts::CREATE_RUN);
+        call.arg(spec.id.to_string())
+            .arg(spec.environment_id.to_string())
+            .arg(json)
+            .arg(RUNS_LANE_LIMIT);
+        call.arg("account")
+            .arg(spec.integrated_account_id.to_string());
+        call.arg("job").arg(spec.sync_job_id.to_string());
+        call.arg("webhook").arg(spec.webhook_id.to_string());
+        call.arg("events").arg(events);
+        call.arg("error_handling").arg(policy);
+        call.arg("batch_records").arg(spec.batch_records);
+        call.arg("batch_bytes").arg(spec.batch_bytes);
+        call.arg("linger_ms").arg(spec.linger_ms);
+        call.arg("delivery_limit").arg(spec.delivery_concurrency);
+        call.arg("retention_ms")
+            .arg(u64::from(spec.retention_days) * MS_PER_DAY);
+        match self.store.invoke::<String>(&call).await?.as_str() {
+            "created" => Ok(Created::Created),
+            "existed" => Ok(Created::Existed),
+            other => Err(unexpected("create_run", other)),
+        }
+    }
+
+    /// Starts a run under the claim of its `StartRun` task.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn start(&self, start: &RunStart<'_>) -> StoreResult<FetchStep> {
+        let mut call = self.store.call(&scripts::START_RUN);
+        call.arg(start.task)
+            .arg(start.token)
+            .arg(start.run.to_string())
+            .arg(&start.started)
+            .arg(start.fetch_limit)
+            .arg(start.roots.len());
+        for (node, body) in &start.roots {
+            call.arg(*node).arg(body);
+        }
+        call.arg("nodes").arg(start.nodes.len());
+        for (i, node) in start.nodes.iter().enumerate() {
+            let mut field = |name: &str, value: String| {
+                call.arg(format!("n{i}:{name}")).arg(value);
+            };
+            let list = |nodes: &[usize]| {
+                nodes
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(",")
+            };
+            let index = |node: Option<usize>| node.map(|node| node.to_string()).unwrap_or_default();
+            field("name", node.name.clone());
+            field("resource", node.resource.clone());
+            field("method", node.method.clone());
+            field("parent", index(node.parent));
+            field("kids", list(&node.kids));
+            field("stored", u8::from(node.stored).to_string());
+            field("gate", index(node.gate));
+            field("gated", list(&node.gated));
+            if let Some(previous) = node.previous_run_ms {
+                field("previous", previous.to_string());
+            }
+        }
+        match self.store.invoke::<String>(&call).await?.as_str() {
+            "ok" => Ok(FetchStep::Done),
+            "stale" => Ok(FetchStep::Stale),
+            "run_ended" => Ok(FetchStep::RunEnded),
+            other => Err(unexpected("start_run", other)),
+        }
+    }
+
+    /// Stops a run: nothing more is fetched, what was committed is still delivered. Harmless when it has ended.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn stop(&self, environment: EnvironmentId, run: RunId) -> StoreResult<Stopped> {
+        let mut call = self.store.call(&scripts::STOP_RUN);
+        call.arg(run.to_string()).arg(environment.to_string());
+        match self.store.invoke::<String>(&call).await?.as_str() {
+            "stopped" => Ok(Stopped::Stopped),
+            "ended" => Ok(Stopped::Ended),
+            "not_found" => Ok(Stopped::NotFound),
+            other => Err(unexpected("stop_run", other)),
+        }
+    }
+
+    /// What the run was started with; `None` when it is unknown or past its retention.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], or a spec that can't be read.
+    pub async fn spec(&self, run: RunId) -> StoreResult<Option<RunSpec>> {
+        let json: Option<String> = self
+            .store
+            .connection()
+            .get(self.store.keys().run_spec(run))
+            .await?;
+        json.map(|json| {
+            serde_json::from_str(&json)
+                .map_err(|error| StoreError::Unexpected(format!("the spec of {run}: {error}")))
+        })
+        .transpose()
+    }
+
+    /// The run's state as it stands, by field.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn state(&self, run: RunId) -> StoreResult<HashMap<String, String>> {
+        Ok(self
+            .store
+            .connection()
+            .hgetall(self.store.keys().run(run))
+            .await?)
+    }
+
+    /// A run as the API shows it; `None` for one that is unknown or of another environment.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn get(
+        &self,
+        environment: EnvironmentId,
+        run: RunId,
+    ) -> StoreResult<Option<RunView>> {
+        let Some(spec) = self.spec(run).await? else {
+            return Ok(None);
+        };
+        if spec.environment_id != environment {
+            return Ok(None);
+        }
+        let state = self.state(run).await?;
+        Ok(if state.is_empty() {
+            None
+        } else {
+            Some(view::run_view(&spec, &state))
+        })
+    }
+
+    /// Errors of a run, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn errors(
+        &self,
+        environment: EnvironmentId,
+        run: RunId,
+        page: &PageRequest,
+    ) -> StoreResult<Option<Page<Value>>> {
+        if !self.belongs(environment, run).await? {
+            return Ok(None);
+        }
+        let rows = self.rows(&self.store.keys().run_errors(run), page).await?;
+        Ok(Some(rows.map(|row| {
+            serde_json::from_str(&row).unwrap_or_else(|_| json!({"message": row}))
+        })))
+    }
+
+    /// Settled events of a run, in the order in which they were settled.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn events(
+        &self,
+        environment: EnvironmentId,
+        run: RunId,
+        page: &PageRequest,
+    ) -> StoreResult<Option<Page<Value>>> {
+        if !self.belongs(environment, run).await? {
+            return Ok(None);
+        }
+        let state = self.state(run).await?;
+        let rows = self.rows(&self.store.keys().run_events(run), page).await?;
+        Ok(Some(rows.map(|row| view::event_view(&row, &state))))
+    }
+
+    /// `previous_run_date` of each resource of a job for an account.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn watermarks(
+        &self,
+        account: AccountId,
+        job: SyncJobId,
+    ) -> StoreResult<HashMap<String, Timestamp>> {
+        let stored: HashMap<String, i64> = self
+            .store
+            .connection()
+            .hgetall(self.store.keys().watermarks(account, job))
+            .await?;
+        Ok(stored
+            .into_iter()
+            .map(|(resource, ms)| (resource, Timestamp(ms)))
+            .collect())
+    }
+
+    async fn belongs(&self, environment: EnvironmentId, run: RunId) -> StoreResult<bool> {
+        let owner: Option<String> = self
+            .store
+            .connection()
+            .hget(self.store.keys().run(run), "environment")
+            .await?;
+        Ok(owner == Some(environment.to_string()))
+    }
+
+    /// A page of a list that only grows; `after` is the position of the last row seen.
+    async fn rows(&self, key: &str, page: &PageRequest) -> StoreResult<Page<String>> {
+        let start = page
+            .after
+            .as_deref()
+            .and_then(|after| after.parse::<isize>().ok())
+            .map_or(0, |seen| seen + 1);
+        let limit = isize::try_from(page.limit).unwrap_or(isize::MAX);
+        let mut items: Vec<String> = self
+            .store
+            .connection()
+            .lrange(key, start, start + limit)
+            .await?;
+        let more = items.len() > page.limit as usize;
+        items.truncate(page.limit as usize);
+        Ok(Page {
+            items,
+            next: more.then(|| (start + limit - 1).to_string()),
+        })
+    }
+}
+
+impl<T> Page<T> {
+    /// The page with every row changed.
+    pub fn map<U>(self, change: impl FnMut(T) -> U) -> Page<U> {
+        Page {
+            items: self.items.into_iter().map(change).collect(),
+            next: self.next,
+        }
+    }
+}
