@@ -10,6 +10,7 @@ pub mod event;
 pub mod input;
 pub mod integration;
 pub mod run;
+pub mod run_input;
 pub mod sync_job;
 pub mod token;
 pub mod webhook;

@@ -7,13 +7,13 @@
 use std::sync::LazyLock;
 
 use redis::{AsyncCommands, Script};
-use sha2::{Digest, Sha256};
 
 use super::{Store, StoreError, StoreResult};
 use crate::{
     clock::Timestamp,
     ids::{EnvironmentId, TokenId},
     model::token::{Environment, Scope, Token},
+    seal::token::hash_token,
 };
 
 /// The environment that a bootstrap token makes.
@@ -35,12 +35,6 @@ pub enum Bootstrap {
     Present,
     /// The store has environments and doesn't know the token: nothing was made.
     Refused,
-}
-
-/// The hash a token is stored under, hex.
-#[must_use]
-pub fn token_hash(secret: &str) -> String {
-    hex::encode(Sha256::digest(secret.as_bytes()))
 }
 
 /// Environments and tokens in a store.
@@ -137,7 +131,7 @@ impl Tokens {
     /// # Errors
     /// [`StoreError`].
     pub async fn find(&self, secret: &str) -> StoreResult<Option<Token>> {
-        let hash = token_hash(secret);
+        let hash = hash_token(secret);
         let row: Option<String> = self
             .store
             .connection()
@@ -244,7 +238,7 @@ fn new_token(
         environment_id: environment,
         scope,
         label,
-        hash: token_hash(secret),
+        hash: hash_token(secret),
         created_at: Timestamp::now(),
         revoked_at: None,
     }
