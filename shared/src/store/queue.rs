@@ -255,7 +255,7 @@ pub(super) fn millis(duration: Duration) -> u64 {
 fn parse_claim(answer: Vec<redis::Value>, token: &str) -> StoreResult<Claimed> {
     const FIELDS: usize = 6;
     let mut values = answer.into_iter();
-    let mut number = |values: &mut std::vec::IntoIter<redis::Value>| -> StoreResult<i64> {
+    let number = |values: &mut std::vec::IntoIter<redis::Value>| -> StoreResult<i64> {
         let value = values
             .next()
             .ok_or_else(|| unexpected("claim", "too few values"))?;

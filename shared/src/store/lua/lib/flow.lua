@@ -45,14 +45,17 @@ local function unpark(base, webhook)
     local lane, limit, entry = text:match('^(%S+) (%d+) (.*)$')
     lane_push(base, 'fetches', lane, limit, { entry }, false)
   end
+  if redis.call('EXISTS', parked) == 0 then
+    redis.call('SREM', base .. ':parked', webhook)
+  end
   return #entries
 end
 
 -- Takes away what was delivered; below the low marks parked tasks go on.
 local function flow_remove(base, run_key, n, webhook, bytes)
   local flow_key = base .. ':flow:' .. webhook
-  local stream = redis.call('HINCRBY', run_key, 's' .. n .. ':bytes', -bytes)
-  local total = redis.call('HINCRBY', flow_key, 'bytes', -bytes)
+  local stream = redis.call('HINCRBY', run_key, 's' .. n .. ':bytes', 0 - bytes)
+  local total = redis.call('HINCRBY', flow_key, 'bytes', 0 - bytes)
   local released = false
   if stream < STREAM_LOW and redis.call('HDEL', run_key, 's' .. n .. ':over') == 1 then
     released = true

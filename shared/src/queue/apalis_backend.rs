@@ -1,0 +1,110 @@
+//! Our queues as an apalis [`Backend`]: the only file here that names apalis.
+//!
+//! A claim loop in a task of its own fills a bounded channel; `poll_next` drains
+//! it, so that no Redis error reaches the worker as the end of its stream.
+//! `poll_close` hands claimed but unstarted tasks back. apalis needs no
+//! acknowledgement from us: a task is completed by the script of its last step.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use apalis_core::{
+    backend::{Backend, BackendConfig, finalize::Ephemeral},
+    task::{Task, task_id::RandomId},
+    worker::context::WorkerContext,
+};
+use tokio::sync::mpsc;
+use tower::layer::util::Identity;
+
+use super::{ClaimLoop, Leased};
+use crate::store::{Store, queue::Queue};
+
+/// One queue of this process, for `WorkerBuilder::backend`.
+pub struct QueueBackend {
+    store: Store,
+    queue: Queue,
+    claimed: mpsc::Receiver<Leased>,
+    closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl QueueBackend {
+    /// Starts claiming at once.
+    #[must_use]
+    pub fn new(claims: ClaimLoop) -> Self {
+        Self {
+            store: claims.store.clone(),
+            queue: claims.queue,
+            claimed: claims.spawn(),
+            closing: None,
+        }
+    }
+}
+
+impl Backend for QueueBackend {
+    type Task = Task<Leased>;
+    type Error = Infallible;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut Context<'_>,
+        _: &WorkerContext,
+    ) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        _: &WorkerContext,
+    ) -> Poll<Option<Result<Task<Leased>, Infallible>>> {
+        // The end of the channel means that the process is stopping; the worker learns that from its own shutdown.
+        match self.claimed.poll_recv(cx) {
+            Poll::Ready(Some(leased)) => Poll::Ready(Some(Ok(Task::new(leased)))),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn poll_close(
+        &mut self,
+        cx: &mut Context<'_>,
+        _: &WorkerContext,
+    ) -> Poll<Result<(), Infallible>> {
+        let closing = self.closing.get_or_insert_with(|| {
+            let mut unstarted = Vec::new();
+            self.claimed.close();
+            while let Ok(leased) = self.claimed.try_recv() {
+                unstarted.push(leased);
+            }
+            let (store, queue) = (self.store.clone(), self.queue);
+            Box::pin(async move {
+                for leased in unstarted {
+                    let claim = &leased.claim;
+                    if let Err(error) = store.hand_back(queue, &claim.id, &claim.token).await {
+                        tracing::warn!(task.id = %claim.id, error = %error, "a task is left to its lease");
+                    }
+                }
+            })
+        });
+        closing.as_mut().poll(cx).map(Ok)
+    }
+}
+
+impl BackendConfig for QueueBackend {
+    type Args = Leased;
+    type Id = RandomId;
+    type Kind = Ephemeral;
+    type Config = ();
+    type Layer = Identity;
+
+    fn config(&self) -> &() {
+        &()
+    }
+
+    fn middleware(&mut self, _: &mut WorkerContext) -> Identity {
+        Identity::new()
+    }
+}

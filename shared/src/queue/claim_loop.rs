@@ -1,0 +1,117 @@
+//! Takes tasks from a queue as slots become free.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use ulid::Ulid;
+
+use super::{Lease, LeaseKeeper};
+use crate::{
+    store::{
+        Store,
+        queue::{Claim, LEASE, Queue},
+    },
+    telemetry,
+};
+
+/// An idle loop looks again after this long, should a wake-up have been lost.
+const IDLE_LOOK: Duration = Duration::from_secs(2);
+/// Between attempts while Redis is away.
+const RETRY_DELAY: Duration = Duration::from_millis(250);
+/// Tasks of one claim at most.
+const CLAIM_AT_ONCE: usize = 64;
+
+/// A claimed task with its lease and its slot; both are given up when it is dropped.
+pub struct Leased {
+    pub claim: Claim,
+    pub lease: Lease,
+    _slot: OwnedSemaphorePermit,
+}
+
+/// Claims for one queue of this process.
+pub struct ClaimLoop {
+    pub store: Store,
+    pub queue: Queue,
+    /// Tasks in work at once.
+    pub slots: usize,
+    pub keeper: LeaseKeeper,
+    pub wake: Arc<Notify>,
+    pub stop: CancellationToken,
+}
+
+impl ClaimLoop {
+    /// Starts the loop; claimed tasks arrive at the receiver, never more than there are slots.
+    #[must_use]
+    pub fn spawn(self) -> mpsc::Receiver<Leased> {
+        let (sender, receiver) = mpsc::channel(self.slots.max(1));
+        tokio::spawn(self.run(sender));
+        receiver
+    }
+
+    async fn run(self, sender: mpsc::Sender<Leased>) {
+        let slots = Arc::new(Semaphore::new(self.slots));
+        let mut away = false;
+        loop {
+            let first = tokio::select! {
+                () = self.stop.cancelled() => return,
+                permit = slots.clone().acquire_owned() => permit,
+            };
+            // The semaphore is never closed.
+            let Ok(first) = first else { return };
+            let mut permits = vec![first];
+            while permits.len() < CLAIM_AT_ONCE
+                && let Ok(permit) = slots.clone().try_acquire_owned()
+            {
+                permits.push(permit);
+            }
+            let wanted = permits.len();
+            let token = Ulid::generate().to_string();
+            let wait = match self.store.claim(self.queue, wanted, LEASE, &token).await {
+                Ok(claimed) => {
+                    if away {
+                        away = false;
+                        tracing::info!(
+                            queue = self.queue.name(),
+                            "the store is back; claiming goes on"
+                        );
+                    }
+                    let found = claimed.tasks.len();
+                    for claim in claimed.tasks {
+                        let lease = self.keeper.hold(self.queue, &claim.id, &claim.token);
+                        telemetry::claimed(self.queue.name(), claim.ready_since_ms);
+                        let Some(slot) = permits.pop() else { break };
+                        if sender
+                            .send(Leased {
+                                claim,
+                                lease,
+                                _slot: slot,
+                            })
+                            .await
+                            .is_err()
+                        {
+                            return;
+                        }
+                    }
+                    if claimed.again || found == wanted {
+                        continue;
+                    }
+                    claimed.next_timer.unwrap_or(IDLE_LOOK).min(IDLE_LOOK)
+                }
+                Err(error) => {
+                    if !away {
+                        away = true;
+                        tracing::warn!(queue = self.queue.name(), error = %error, "claiming failed; trying again until it works");
+                    }
+                    RETRY_DELAY
+                }
+            };
+            drop(permits);
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Keeps the leases of tasks in work alive, from a task of its own, so that a
+//! busy worker isn't taken for a dead one.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{
+    Store,
+    queue::{LEASE, Queue},
+};
+
+/// Leases are extended this often: two attempts may fail before one expires.
+const EXTEND_EVERY: Duration = Duration::from_secs(LEASE.as_secs() / 3);
+
+type Key = (Queue, String);
+
+struct Entry {
+    token: String,
+    lost: CancellationToken,
+}
+
+/// All leases this process holds.
+#[derive(Clone, Default)]
+pub struct LeaseKeeper {
+    held: Arc<Mutex<HashMap<Key, Entry>>>,
+}
+
+/// One held lease; given up when dropped (the store is told by whoever ends the task).
+pub struct Lease {
+    key: Key,
+    token: String,
+    keeper: LeaseKeeper,
+    lost: CancellationToken,
+}
+
+impl LeaseKeeper {
+    /// Takes over a lease just claimed.
+    #[must_use]
+    pub fn hold(&self, queue: Queue, id: &str, token: &str) -> Lease {
+        let key = (queue, id.to_owned());
+        let lost = CancellationToken::new();
+        let entry = Entry {
+            token: token.to_owned(),
+            lost: lost.clone(),
+        };
+        self.entries().insert(key.clone(), entry);
+        Lease {
+            key,
+            token: token.to_owned(),
+            keeper: self.clone(),
+            lost,
+        }
+    }
+
+    /// Extends what is held until `stop`; a lease that is gone is marked as lost.
+    pub async fn run(&self, store: &Store, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(EXTEND_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            for queue in Queue::ALL {
+                self.extend(store, queue).await;
+            }
+        }
+    }
+
+    async fn extend(&self, store: &Store, queue: Queue) {
+        let tasks: Vec<(String, String)> = self
+            .entries()
+            .iter()
+            .filter(|((of, _), _)| *of == queue)
+            .map(|((_, id), entry)| (id.clone(), entry.token.clone()))
+            .collect();
+        if tasks.is_empty() {
+            return;
+        }
+        match store.extend_leases(queue, LEASE, &tasks).await {
+            Ok(lost) => {
+                for id in lost {
+                    self.mark_lost(queue, &id, &tasks);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(queue = queue.name(), error = %error, "leases could not be extended")
+            }
+        }
+    }
+
+    /// A lease may have ended, or changed hands, since `asked` was collected.
+    fn mark_lost(&self, queue: Queue, id: &str, asked: &[(String, String)]) {
+        let Some((_, token)) = asked.iter().find(|(of, _)| of == id) else {
+            return;
+        };
+        if let Some(entry) = self
+            .entries()
+            .get(&(queue, id.to_owned()))
+            .filter(|entry| entry.token == *token)
+        {
+            entry.lost.cancel();
+        }
+    }
+
+    fn entries(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Entry>> {
+        // A panic while the map is locked can't leave it half changed.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lease {
+    /// Ends when the lease is known to be lost.
+    pub async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut entries = self.keeper.entries();
+        // The same task may have been claimed anew in between, under another token.
+        if entries
+            .get(&self.key)
+            .is_some_and(|entry| entry.token == self.token)
+        {
+            entries.remove(&self.key);
+        }
+    }
+}

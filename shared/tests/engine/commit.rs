@@ -1,0 +1,161 @@
+//! The atomic step of a fetch.
+
+use std::time::Duration;
+
+use shared::{
+    model::run::RunStatus,
+    store::{
+        fetches::{Committed, FetchStep, PageCommit},
+        queue::{LEASE, Queue},
+    },
+};
+
+use crate::support::{Bench, chunk, last_page, page};
+
+#[tokio::test]
+async fn a_commit_that_is_repeated_changes_state_once() {
+    let bench = Bench::running().await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&claim, 0);
+    assert_eq!(
+        bench.commit(&page(&handle, 0, 2)).await,
+        Committed::Done { over: false }
+    );
+    assert_eq!(
+        bench.commit(&page(&handle, 0, 2)).await,
+        Committed::Done { over: false }
+    );
+    assert_eq!(
+        bench.commit(&page(&handle, 1, 3)).await,
+        Committed::Done { over: false }
+    );
+    assert_eq!(bench.view().await.records_fetched, 5);
+    assert_eq!(bench.deliver_all().await, ["0 1-5"]);
+}
+
+#[tokio::test]
+async fn a_commit_under_a_lost_lease_changes_nothing() {
+    let bench = Bench::running().await;
+    let old = bench.claim_one(Queue::Fetches).await;
+    bench.advance(LEASE + Duration::from_secs(1)).await;
+    assert_eq!(
+        bench
+            .store
+            .rescue_expired(Queue::Fetches)
+            .await
+            .expect("a pass"),
+        [old.id.clone()]
+    );
+    let new = bench.claim_one(Queue::Fetches).await;
+    assert_eq!((new.id.as_str(), new.rescues), (old.id.as_str(), 1));
+    assert_eq!(
+        bench
+            .commit(&last_page(&bench.fetch(&old, 0), 2, true))
+            .await,
+        Committed::Stale
+    );
+    assert_eq!(bench.view().await.records_fetched, 0);
+    assert_eq!(
+        bench
+            .commit(&last_page(&bench.fetch(&new, 0), 2, false))
+            .await,
+        Committed::Done { over: false }
+    );
+    assert_eq!(
+        bench
+            .commit(&last_page(&bench.fetch(&new, 0), 2, false))
+            .await,
+        Committed::Stale
+    );
+    assert_eq!(bench.view().await.records_fetched, 2);
+}
+
+#[tokio::test]
+async fn a_rescued_fetch_goes_on_from_its_checkpoint() {
+    let bench = Bench::running().await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&claim, 0);
+    let commit = PageCommit {
+        body: r#"fetch.1 0 0 {"skip":7}"#.to_owned(),
+        ..page(&handle, 0, 2)
+    };
+    bench.commit(&commit).await;
+    bench.advance(LEASE + Duration::from_secs(1)).await;
+    bench
+        .store
+        .rescue_expired(Queue::Fetches)
+        .await
+        .expect("a pass");
+    assert_eq!(
+        bench.claim_one(Queue::Fetches).await.body,
+        r#"fetch.1 0 0 {"skip":7}"#
+    );
+}
+
+#[tokio::test]
+async fn a_retry_waits_for_its_time_and_counts_an_attempt() {
+    let bench = Bench::running().await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    let delay = Duration::from_secs(60);
+    let step = bench
+        .store
+        .retry_fetch(&bench.fetch(&claim, 0), delay, 1)
+        .await
+        .expect("an answer");
+    assert_eq!(step, FetchStep::Done);
+    assert_eq!(bench.claim(Queue::Fetches, 1).await, []);
+    bench.advance(delay).await;
+    assert_eq!(bench.claim_one(Queue::Fetches).await.attempt, 1);
+    assert_eq!(bench.view().await.requests, 1);
+}
+
+#[tokio::test]
+async fn a_rate_limit_blocks_the_lane_and_shows_in_the_run_until_it_is_free() {
+    let bench = Bench::running().await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    let wait = Duration::from_secs(30);
+    bench
+        .store
+        .limit_fetch(&bench.fetch(&claim, 0), wait, 1, "orders")
+        .await
+        .expect("an answer");
+    assert_eq!(bench.view().await.status, RunStatus::RateLimited);
+    assert_eq!(bench.claim(Queue::Fetches, 1).await, []);
+    assert_eq!(bench.deliver_all().await, ["sync_job_run:rate_limited"]);
+    bench.advance(wait).await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    assert_eq!(claim.attempt, 0, "waiting uses up no attempt");
+    bench
+        .commit(&last_page(&bench.fetch(&claim, 0), 1, false))
+        .await;
+    bench.deliver_all().await;
+    let view = bench.view().await;
+    assert_eq!(
+        (view.status, view.rate_limited_ms),
+        (RunStatus::Completed, 30_000)
+    );
+}
+
+#[tokio::test]
+async fn a_fetch_parks_while_its_stream_is_over_the_mark_and_goes_on_below_it() {
+    const MARK: usize = 16 * 1024 * 1024;
+    let bench = Bench::running().await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&claim, 0);
+    let mut big = chunk(1, "");
+    big.bytes = vec![b'1'; MARK + 1].into();
+    let commit = PageCommit {
+        chunks: vec![big],
+        ..page(&handle, 0, 1)
+    };
+    assert_eq!(bench.commit(&commit).await, Committed::Parked);
+    assert_eq!(bench.claim(Queue::Fetches, 1).await, []);
+    assert_eq!(bench.deliver_all().await, ["0 1-1"]);
+    let claim = bench.claim_one(Queue::Fetches).await;
+    assert_eq!(claim.id, handle.task);
+    bench
+        .commit(&last_page(&bench.fetch(&claim, 0), 0, false))
+        .await;
+    assert_eq!(bench.deliver_all().await, ["sync_job_run:completed"]);
+    assert_eq!(bench.leftovers().await, Vec::<String>::new());
+}

@@ -1,0 +1,239 @@
+//! Batches: order, freezing, settling.
+
+use std::time::Duration;
+
+use shared::{
+    model::run::{ErrorHandling, RunStatus},
+    store::{
+        deliveries::{NextBatch, Outcome},
+        fetches::PageCommit,
+        queue::{Held, LEASE, Queue},
+    },
+};
+
+use crate::support::{Bench, chunk, last_page, page, spec};
+
+#[tokio::test]
+async fn no_record_goes_before_started_is_settled() {
+    let bench = Bench::started(spec()).await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    bench
+        .commit(&last_page(&bench.fetch(&claim, 0), 1, false))
+        .await;
+    let (handle, started) = bench.take().await.expect("started");
+    assert_eq!(started.event_type, "sync_job_run:started");
+    assert!(bench.take().await.is_none());
+    bench.settle(&handle, &started).await;
+    assert_eq!(
+        bench.deliver_all().await,
+        ["0 1-1", "sync_job_run:completed"]
+    );
+}
+
+#[tokio::test]
+async fn a_child_record_goes_only_after_its_parents_record() {
+    let bench = Bench::running().await;
+    let root = bench.claim_one(Queue::Fetches).await;
+    bench
+        .commit(&last_page(&bench.fetch(&root, 0), 1, true))
+        .await;
+    let child = bench.claim_one(Queue::Fetches).await;
+    bench
+        .commit(&last_page(&bench.fetch(&child, 1), 1, false))
+        .await;
+    let (handle, parents) = bench.take().await.expect("the parents' batch");
+    assert_eq!(handle.stream, "0");
+    assert!(bench.take().await.is_none(), "the child waits");
+    bench.settle(&handle, &parents).await;
+    assert_eq!(
+        bench.deliver_all().await,
+        ["1 1-1", "sync_job_run:completed"]
+    );
+}
+
+#[tokio::test]
+async fn a_batch_is_frozen_until_it_is_settled() {
+    let bench = Bench::running().await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&claim, 0);
+    bench.commit(&page(&handle, 0, 2)).await;
+    let (delivery, batch) = bench.take().await.expect("a batch");
+    bench.commit(&page(&handle, 1, 2)).await;
+    let delay = Duration::from_secs(5);
+    assert_eq!(
+        bench
+            .store
+            .retry_delivery(&delivery, batch.event, delay, None, true)
+            .await
+            .expect("ok"),
+        Held::Done
+    );
+    assert!(bench.take().await.is_none(), "it waits for its retry");
+    bench.advance(delay).await;
+    let (delivery, again) = bench.take().await.expect("the same batch");
+    assert_eq!(
+        (
+            again.event,
+            again.created_ms,
+            again.first_seq,
+            again.records
+        ),
+        (batch.event, batch.created_ms, 1, 2)
+    );
+    assert_eq!((again.attempts, &again.chunks), (1, &batch.chunks));
+    let NextBatch::Batch(next) = bench.settle(&delivery, &again).await else {
+        panic!("the next batch")
+    };
+    assert_eq!((next.first_seq, next.records), (3, 2));
+}
+
+#[tokio::test]
+async fn a_batch_is_settled_once() {
+    let bench = Bench::running().await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    bench.commit(&page(&bench.fetch(&claim, 0), 0, 2)).await;
+    let (delivery, batch) = bench.take().await.expect("a batch");
+    assert_eq!(bench.settle(&delivery, &batch).await, NextBatch::None);
+    assert_eq!(bench.settle(&delivery, &batch).await, NextBatch::Stale);
+    assert_eq!(bench.view().await.records_delivered, 2);
+}
+
+#[tokio::test]
+async fn a_delivery_under_a_lost_lease_settles_nothing() {
+    let bench = Bench::running().await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    bench.commit(&page(&bench.fetch(&claim, 0), 0, 2)).await;
+    let (old, batch) = bench.take().await.expect("a batch");
+    bench.advance(LEASE + Duration::from_secs(1)).await;
+    bench
+        .store
+        .rescue_expired(Queue::Deliveries)
+        .await
+        .expect("a pass");
+    let (_, again) = bench.take().await.expect("the batch again");
+    assert_eq!(again.event, batch.event, "the id is stable");
+    assert_eq!(bench.settle(&old, &batch).await, NextBatch::Stale);
+    assert_eq!(bench.view().await.records_delivered, 0);
+}
+
+#[tokio::test]
+async fn batches_are_bounded_by_records_and_by_bytes() {
+    let mut spec = spec();
+    (spec.batch_records, spec.batch_bytes) = (3, 10);
+    let bench = Bench::running_with(spec).await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    let chunks = vec![
+        chunk(2, "12345"),
+        chunk(1, "123"),
+        chunk(1, "1"),
+        chunk(1, "123456789"),
+        chunk(1, "longer than ten bytes"),
+    ];
+    let handle = bench.fetch(&claim, 0);
+    bench
+        .commit(&PageCommit {
+            chunks,
+            ..last_page(&handle, 6, false)
+        })
+        .await;
+    assert_eq!(
+        bench.deliver_all().await,
+        ["0 1-3", "0 4-5", "0 6-6", "sync_job_run:completed"]
+    );
+}
+
+#[tokio::test]
+async fn a_batch_that_could_grow_lingers_and_goes_at_once_when_full() {
+    let mut spec = spec();
+    (spec.linger_ms, spec.batch_records) = (60_000, 4);
+    let bench = Bench::running_with(spec).await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&claim, 0);
+    bench.commit(&page(&handle, 0, 2)).await;
+    assert!(bench.take().await.is_none(), "it lingers");
+    bench.commit(&page(&handle, 1, 2)).await;
+    let (delivery, batch) = bench.take().await.expect("full");
+    assert_eq!(batch.records, 4);
+    bench.settle(&delivery, &batch).await;
+    bench.commit(&page(&handle, 2, 1)).await;
+    bench.advance(Duration::from_secs(60)).await;
+    assert_eq!(
+        bench.take().await.expect("lingered long enough").1.records,
+        1
+    );
+}
+
+#[tokio::test]
+async fn the_last_records_of_a_resource_do_not_linger() {
+    let mut spec = spec();
+    spec.linger_ms = 60_000;
+    let bench = Bench::running_with(spec).await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    bench
+        .commit(&last_page(&bench.fetch(&claim, 0), 1, false))
+        .await;
+    assert_eq!(
+        bench.deliver_all().await,
+        ["0 1-1", "sync_job_run:completed"]
+    );
+}
+
+#[tokio::test]
+async fn a_given_up_batch_is_a_dead_letter_and_under_ignore_the_run_completes() {
+    let bench = Bench::running().await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    bench
+        .commit(&last_page(&bench.fetch(&claim, 0), 2, false))
+        .await;
+    let (delivery, batch) = bench.take().await.expect("a batch");
+    let outcome = Outcome::Dead {
+        status: Some(500),
+        reason: "gave up",
+        body: b"frozen",
+    };
+    bench
+        .store
+        .settle_batch(&delivery, batch.event, outcome, true)
+        .await
+        .expect("an answer");
+    assert_eq!(bench.deliver_all().await, ["sync_job_run:completed"]);
+    let view = bench.view().await;
+    assert_eq!(
+        (view.status, view.records_dead, view.records_delivered),
+        (RunStatus::Completed, 2, 0)
+    );
+    let (account, job) = (bench.spec.integrated_account_id, bench.spec.sync_job_id);
+    let watermarks = bench
+        .store
+        .runs()
+        .watermarks(account, job)
+        .await
+        .expect("watermarks");
+    assert_eq!(
+        watermarks.get("orders"),
+        None,
+        "what did not arrive is asked for again"
+    );
+}
+
+#[tokio::test]
+async fn under_fail_fast_a_dead_letter_fails_the_run() {
+    let mut spec = spec();
+    spec.error_handling = ErrorHandling::FailFast;
+    let bench = Bench::running_with(spec).await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    bench.commit(&page(&bench.fetch(&claim, 0), 0, 2)).await;
+    let (delivery, batch) = bench.take().await.expect("a batch");
+    let outcome = Outcome::Dead {
+        status: None,
+        reason: "gave up",
+        body: b"frozen",
+    };
+    bench
+        .store
+        .settle_batch(&delivery, batch.event, outcome, true)
+        .await
+        .expect("an answer");
+    assert_eq!(bench.view().await.status, RunStatus::Failed);
+    assert_eq!(bench.deliver_all().await, ["sync_job_run:failed"]);
+}

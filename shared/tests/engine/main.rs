@@ -1,0 +1,7 @@
+//! The scripts of the engine, called one by one against a real Redis.
+
+mod support;
+
+mod commit;
+mod deliver;
+mod lifecycle;

@@ -1,0 +1,311 @@
+//! A run whose worker is the test itself.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::AsyncCommands;
+use shared::{
+    ids::{AccountId, EnvironmentId, RunId, SyncJobId, WebhookId},
+    model::event::Batch,
+    model::run::{ErrorHandling, RunSpec, RunView, Trigger},
+    queue::task::FetchBody,
+    store::{
+        Store,
+        deliveries::{DeliveryHandle, NextBatch, Outcome},
+        fetches::{
+            After, Child, Chunk, Committed, FetchFailure, FetchHandle, FetchStep, PageCommit,
+        },
+        queue::{Claim, LEASE, Queue},
+        runs::{NodeLayout, RunStart},
+    },
+    testing,
+};
+
+pub struct Bench {
+    pub store: Store,
+    pub spec: RunSpec,
+}
+
+pub fn spec() -> RunSpec {
+    RunSpec {
+        id: RunId::generate(),
+        environment_id: EnvironmentId::generate(),
+        sync_job_id: SyncJobId::generate(),
+        integrated_account_id: AccountId::generate(),
+        webhook_id: WebhookId::generate(),
+        tenant_id: "tenant".to_owned(),
+        integration_name: "sample".to_owned(),
+        integration_hash: "0".to_owned(),
+        trigger: Trigger::Api,
+        args: serde_json::json!({}),
+        error_handling: ErrorHandling::Ignore,
+        ignore_previous_run: false,
+        resources: serde_json::json!([]),
+        event_types: Vec::new(),
+        batch_records: 100,
+        batch_bytes: 524_288,
+        linger_ms: 0,
+        delivery_concurrency: 8,
+        retention_days: 14,
+    }
+}
+
+/// `orders` and, for each of its records, `lines`.
+pub fn parent_and_child(stored: bool) -> Vec<NodeLayout> {
+    let node = |name: &str| NodeLayout {
+        name: name.to_owned(),
+        resource: name.to_owned(),
+        method: "list".to_owned(),
+        parent: None,
+        kids: Vec::new(),
+        stored,
+        gate: None,
+        gated: Vec::new(),
+        previous_run_ms: None,
+    };
+    vec![
+        NodeLayout {
+            kids: vec![1],
+            gated: vec![1],
+            ..node("orders")
+        },
+        NodeLayout {
+            parent: Some(0),
+            gate: Some(0),
+            ..node("lines")
+        },
+    ]
+}
+
+impl Bench {
+    pub async fn new() -> Self {
+        Self::with(spec()).await
+    }
+
+    pub async fn with(spec: RunSpec) -> Self {
+        let store = testing::redis::store().await;
+        store.runs().create(&spec).await.expect("accepted");
+        Self { store, spec }
+    }
+
+    /// A run that has started, with its `started` event still to be sent.
+    pub async fn started(spec: RunSpec) -> Self {
+        let bench = Self::with(spec).await;
+        bench.start().await;
+        bench
+    }
+
+    /// A run whose `started` event was acknowledged.
+    pub async fn running() -> Self {
+        Self::running_with(spec()).await
+    }
+
+    pub async fn running_with(spec: RunSpec) -> Self {
+        let bench = Self::started(spec).await;
+        assert_eq!(bench.deliver_all().await, ["sync_job_run:started"]);
+        bench
+    }
+
+    pub async fn start(&self) {
+        let claim = self.claim_one(Queue::Runs).await;
+        let start = RunStart {
+            task: &claim.id,
+            token: &claim.token,
+            run: self.spec.id,
+            started: "{}".to_owned(),
+            fetch_limit: 16,
+            nodes: &parent_and_child(self.spec.subscribes("sync_job_run:record")),
+            roots: vec![(0, FetchBody::default().to_json())],
+        };
+        assert_eq!(
+            self.store.runs().start(&start).await.expect("started"),
+            FetchStep::Done
+        );
+    }
+
+    pub async fn claim(&self, queue: Queue, wanted: usize) -> Vec<Claim> {
+        let token = ulid::Ulid::generate().to_string();
+        self.store
+            .claim(queue, wanted, LEASE, &token)
+            .await
+            .expect("a claim")
+            .tasks
+    }
+
+    pub async fn claim_one(&self, queue: Queue) -> Claim {
+        let mut tasks = self.claim(queue, 1).await;
+        assert_eq!(tasks.len(), 1, "one task of {} is ready", queue.name());
+        tasks.remove(0)
+    }
+
+    pub fn fetch(&self, claim: &Claim, node: usize) -> FetchHandle {
+        FetchHandle {
+            task: claim.id.clone(),
+            token: claim.token.clone(),
+            run: self.spec.id,
+            node,
+        }
+    }
+
+    pub async fn commit(&self, commit: &PageCommit<'_>) -> Committed {
+        self.store.commit_page(commit).await.expect("an answer")
+    }
+
+    pub async fn fail(&self, handle: &FetchHandle, policy: ErrorHandling) -> FetchStep {
+        let failure = FetchFailure {
+            requests: 1,
+            error: r#"{"code":"http_error"}"#.to_owned(),
+            policy,
+            code: "http_error",
+            message: "the source answered 404",
+            resource: "orders",
+        };
+        self.store
+            .fail_fetch(handle, &failure)
+            .await
+            .expect("an answer")
+    }
+
+    /// Claims one delivery task and takes its batch.
+    pub async fn take(&self) -> Option<(DeliveryHandle, Batch)> {
+        let claim = self.claim(Queue::Deliveries, 1).await.pop()?;
+        let stream = claim.body.rsplit(' ').next().expect("a stream").to_owned();
+        let handle = DeliveryHandle {
+            task: claim.id,
+            token: claim.token,
+            run: self.spec.id,
+            stream,
+        };
+        match self.store.take_batch(&handle).await.expect("an answer") {
+            NextBatch::Batch(batch) => Some((handle, batch)),
+            other => panic!("a batch is there, not {other:?}"),
+        }
+    }
+
+    pub async fn settle(&self, handle: &DeliveryHandle, batch: &Batch) -> NextBatch {
+        let outcome = Outcome::Delivered { status: 200 };
+        self.store
+            .settle_batch(handle, batch.event, outcome, true)
+            .await
+            .expect("an answer")
+    }
+
+    /// Delivers until nothing is ready; gives what was sent, in order: `type` or `stream first-last`.
+    pub async fn deliver_all(&self) -> Vec<String> {
+        let mut sent = Vec::new();
+        while let Some((handle, mut batch)) = self.take().await {
+            loop {
+                sent.push(if batch.records == 0 {
+                    batch.event_type.clone()
+                } else {
+                    format!(
+                        "{} {}-{}",
+                        handle.stream,
+                        batch.first_seq,
+                        batch.first_seq + batch.records - 1
+                    )
+                });
+                match self.settle(&handle, &batch).await {
+                    NextBatch::Batch(next) => batch = next,
+                    NextBatch::None => break,
+                    NextBatch::Stale => panic!("the lease is ours"),
+                }
+            }
+        }
+        sent
+    }
+
+    pub async fn view(&self) -> RunView {
+        let runs = self.store.runs();
+        runs.get(self.spec.environment_id, self.spec.id)
+            .await
+            .expect("an answer")
+            .expect("the run")
+    }
+
+    /// Moves Redis's clock, as the scripts see it.
+    pub async fn advance(&self, by: Duration) {
+        let ms = i64::try_from(by.as_millis()).expect("a duration");
+        let _: i64 = self
+            .store
+            .connection()
+            .incr(self.store.keys().clock_shift(), ms)
+            .await
+            .expect("shifted");
+    }
+
+    /// Keys under the test's prefix, except those that stay for the retention time.
+    pub async fn leftovers(&self) -> Vec<String> {
+        let mut connection = self.store.connection();
+        let pattern = format!("{}*", self.store.keys().base().replace('{', "\\{"));
+        let keys: Vec<String> = connection.keys(pattern).await.expect("keys");
+        let base = format!("{}:", self.store.keys().base());
+        let run = format!("run:{}", self.spec.id);
+        keys.into_iter()
+            .map(|key| key.trim_start_matches(&base).to_owned())
+            .filter(|key| {
+                let kept = [
+                    run.clone(),
+                    format!("{run}:spec"),
+                    format!("{run}:error"),
+                    format!("{run}:event"),
+                ];
+                !kept.contains(key)
+                    && !key.starts_with("environment:")
+                    && !key.starts_with("watermark:")
+                    && !key.starts_with("dead")
+                    && !key.ends_with(":idle")
+                    && key != "clock_shift"
+            })
+            .collect()
+    }
+}
+
+pub fn chunk(records: u32, bytes: &'static str) -> Chunk {
+    Chunk {
+        records,
+        bytes: Bytes::from_static(bytes.as_bytes()),
+    }
+}
+
+pub fn child(position: u64) -> Child {
+    Child {
+        node: 1,
+        position,
+        body: FetchBody::default().to_json(),
+    }
+}
+
+/// The last page of a fetch: `records` in one chunk, with a child for each.
+pub fn last_page(handle: &FetchHandle, records: u32, children: bool) -> PageCommit<'_> {
+    PageCommit {
+        handle,
+        step: 0,
+        after: After::Done,
+        body: String::new(),
+        requests: 1,
+        pages: 1,
+        records: u64::from(records),
+        chunks: if records > 0 {
+            vec![chunk(records, "records")]
+        } else {
+            Vec::new()
+        },
+        children: if children {
+            (1..=u64::from(records)).map(child).collect()
+        } else {
+            Vec::new()
+        },
+        lease: LEASE,
+    }
+}
+
+/// A page that is followed by another one.
+pub fn page(handle: &FetchHandle, step: u32, records: u32) -> PageCommit<'_> {
+    PageCommit {
+        step,
+        after: After::NextPage,
+        body: format!("fetch.1 {} 0 {{}}", handle.node),
+        ..last_page(handle, records, false)
+    }
+}

@@ -1,0 +1,267 @@
+//! Lanes, claims, leases: the queue's scripts against a real Redis.
+
+use std::time::Duration;
+
+use redis::AsyncCommands;
+use shared::{
+    store::{
+        Store,
+        queue::{Claim, Held, LEASE, Queue},
+    },
+    testing,
+};
+
+const QUEUE: Queue = Queue::Deliveries;
+
+async fn push(store: &Store, lane: &str, limit: u32, ids: &[&str]) {
+    let tasks: Vec<_> = ids
+        .iter()
+        .map(|id| ((*id).to_owned(), format!("body of {id}")))
+        .collect();
+    store
+        .push_tasks(QUEUE, lane, limit, &tasks)
+        .await
+        .expect("pushed");
+}
+
+async fn claim(store: &Store, wanted: usize) -> Vec<Claim> {
+    let token = ulid::Ulid::generate().to_string();
+    store
+        .claim(QUEUE, wanted, LEASE, &token)
+        .await
+        .expect("a claim")
+        .tasks
+}
+
+fn ids(claims: &[Claim]) -> Vec<&str> {
+    claims.iter().map(|claim| claim.id.as_str()).collect()
+}
+
+async fn advance(store: &Store, by: Duration) {
+    let ms = i64::try_from(by.as_millis()).expect("a duration");
+    let _: i64 = store
+        .connection()
+        .incr(store.keys().clock_shift(), ms)
+        .await
+        .expect("shifted");
+}
+
+#[tokio::test]
+async fn a_task_is_claimed_once_with_its_body() {
+    let store = testing::redis::store().await;
+    push(&store, "a", 8, &["1"]).await;
+    let claimed = claim(&store, 8).await;
+    assert_eq!(ids(&claimed), ["1"]);
+    assert_eq!(
+        (claimed[0].lane.as_str(), claimed[0].body.as_str()),
+        ("a", "body of 1")
+    );
+    assert_eq!(claim(&store, 8).await, []);
+}
+
+#[tokio::test]
+async fn lanes_take_turns_however_long_one_of_them_is() {
+    let store = testing::redis::store().await;
+    let long: Vec<String> = (0..100).map(|i| format!("long-{i}")).collect();
+    push(
+        &store,
+        "long",
+        100,
+        &long.iter().map(String::as_str).collect::<Vec<_>>(),
+    )
+    .await;
+    push(&store, "short", 100, &["short-0"]).await;
+    let claimed = claim(&store, 10).await;
+    assert!(ids(&claimed).contains(&"short-0"), "{:?}", ids(&claimed));
+}
+
+#[tokio::test]
+async fn a_lane_never_runs_more_than_its_limit() {
+    let store = testing::redis::store().await;
+    push(&store, "a", 2, &["1", "2", "3"]).await;
+    let claimed = claim(&store, 8).await;
+    assert_eq!(ids(&claimed), ["1", "2"]);
+    assert_eq!(claim(&store, 8).await, []);
+    store
+        .finish_task(QUEUE, "1", &claimed[0].token)
+        .await
+        .expect("finished");
+    assert_eq!(ids(&claim(&store, 8).await), ["3"]);
+}
+
+#[tokio::test]
+async fn an_expired_lease_returns_the_task_to_the_front_of_its_lane() {
+    let store = testing::redis::store().await;
+    push(&store, "a", 1, &["1", "2"]).await;
+    assert_eq!(ids(&claim(&store, 1).await), ["1"]);
+    assert_eq!(
+        store.rescue_expired(QUEUE).await.expect("a pass"),
+        Vec::<String>::new()
+    );
+    advance(&store, LEASE + Duration::from_millis(1)).await;
+    assert_eq!(store.rescue_expired(QUEUE).await.expect("a pass"), ["1"]);
+    assert_eq!(
+        store.rescue_expired(QUEUE).await.expect("a pass"),
+        Vec::<String>::new()
+    );
+    let claimed = claim(&store, 8).await;
+    assert_eq!((ids(&claimed), claimed[0].rescues), (vec!["1"], 1));
+}
+
+#[tokio::test]
+async fn an_extended_lease_does_not_expire() {
+    let store = testing::redis::store().await;
+    push(&store, "a", 1, &["1"]).await;
+    let claimed = claim(&store, 1).await;
+    advance(&store, LEASE / 2).await;
+    let tasks = [
+        ("1".to_owned(), claimed[0].token.clone()),
+        ("2".to_owned(), "x".to_owned()),
+    ];
+    assert_eq!(
+        store
+            .extend_leases(QUEUE, LEASE, &tasks)
+            .await
+            .expect("extended"),
+        ["2"]
+    );
+    advance(&store, LEASE / 2 + Duration::from_millis(1)).await;
+    assert_eq!(
+        store.rescue_expired(QUEUE).await.expect("a pass"),
+        Vec::<String>::new()
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_token_changes_nothing() {
+    let store = testing::redis::store().await;
+    push(&store, "a", 1, &["1"]).await;
+    claim(&store, 1).await;
+    assert_eq!(
+        store
+            .finish_task(QUEUE, "1", "wrong")
+            .await
+            .expect("an answer"),
+        Held::Stale
+    );
+    assert_eq!(
+        store
+            .hand_back(QUEUE, "1", "wrong")
+            .await
+            .expect("an answer"),
+        Held::Stale
+    );
+    assert_eq!(
+        store
+            .retry_task(QUEUE, "1", "wrong", LEASE)
+            .await
+            .expect("an answer"),
+        Held::Stale
+    );
+    assert_eq!(store.queue_gauges(QUEUE).await.expect("gauges").claimed, 1);
+}
+
+#[tokio::test]
+async fn a_finished_task_leaves_no_key_behind() {
+    let store = testing::redis::store().await;
+    push(&store, "a", 1, &["1"]).await;
+    let claimed = claim(&store, 1).await;
+    assert_eq!(
+        store
+            .finish_task(QUEUE, "1", &claimed[0].token)
+            .await
+            .expect("an answer"),
+        Held::Done
+    );
+    assert_eq!(
+        store
+            .finish_task(QUEUE, "1", &claimed[0].token)
+            .await
+            .expect("an answer"),
+        Held::Stale
+    );
+    let pattern = format!("{}*", store.keys().base().replace('{', "\\{"));
+    let keys: Vec<String> = store.connection().keys(pattern).await.expect("keys");
+    assert_eq!(keys, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_task_handed_back_is_next_and_counts_nothing() {
+    let store = testing::redis::store().await;
+    push(&store, "a", 1, &["1", "2"]).await;
+    let claimed = claim(&store, 1).await;
+    store
+        .hand_back(QUEUE, "1", &claimed[0].token)
+        .await
+        .expect("handed back");
+    let claimed = claim(&store, 1).await;
+    assert_eq!(
+        (
+            claimed[0].id.as_str(),
+            claimed[0].attempt,
+            claimed[0].rescues
+        ),
+        ("1", 0, 0)
+    );
+}
+
+#[tokio::test]
+async fn a_retried_task_comes_back_when_it_is_due_and_tells_when_that_is() {
+    let store = testing::redis::store().await;
+    push(&store, "a", 1, &["1"]).await;
+    let claimed = claim(&store, 1).await;
+    store
+        .retry_task(QUEUE, "1", &claimed[0].token, Duration::from_secs(10))
+        .await
+        .expect("delayed");
+    let answer = store.claim(QUEUE, 1, LEASE, "t").await.expect("a claim");
+    assert_eq!(answer.tasks, []);
+    let wait = answer.next_timer.expect("a timer");
+    assert!(
+        wait <= Duration::from_secs(10) && wait > Duration::from_secs(9),
+        "{wait:?}"
+    );
+    advance(&store, Duration::from_secs(10)).await;
+    assert_eq!(claim(&store, 1).await[0].attempt, 1);
+}
+
+#[tokio::test]
+async fn an_idle_worker_is_woken_by_the_next_push() {
+    use futures::StreamExt;
+    let store = testing::redis::store().await;
+    let mut messages = store.subscribe_wake().await.expect("a subscription");
+    assert_eq!(claim(&store, 1).await, []);
+    push(&store, "a", 1, &["1"]).await;
+    let woken = tokio::time::timeout(Duration::from_secs(10), messages.next())
+        .await
+        .expect("a message in time");
+    assert_eq!(woken.as_deref(), Some("deliveries"));
+}
+
+#[tokio::test]
+async fn gauges_show_what_is_where() {
+    let store = testing::redis::store().await;
+    push(&store, "a", 2, &["1", "2", "3"]).await;
+    let claimed = claim(&store, 1).await;
+    store
+        .retry_task(QUEUE, "1", &claimed[0].token, LEASE)
+        .await
+        .expect("delayed");
+    claim(&store, 1).await;
+    advance(&store, Duration::from_secs(7)).await;
+    let gauges = store.queue_gauges(QUEUE).await.expect("gauges");
+    assert_eq!((gauges.ready, gauges.delayed, gauges.claimed), (1, 1, 1));
+    assert!(gauges.oldest_ready_ms >= 7_000, "{gauges:?}");
+}
+
+#[tokio::test]
+async fn scripts_survive_a_flush_of_redis_script_cache() {
+    let store = testing::redis::store().await;
+    push(&store, "a", 1, &["1"]).await;
+    let _: () = redis::cmd("SCRIPT")
+        .arg("FLUSH")
+        .query_async(&mut store.connection())
+        .await
+        .expect("flushed");
+    assert_eq!(ids(&claim(&store, 1).await), ["1"]);
+}
