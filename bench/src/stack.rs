@@ -139,7 +139,13 @@ impl Bench {
         let processes = [
             ("source", self.source.program.id()),
             ("receiver", self.receiver.program.id()),
-            ("redis", self.stack.redis.id()),
+            (
+                "redis",
+                self.stack
+                    .redis
+                    .id()
+                    .context("redis is no process of this machine")?,
+            ),
             ("api", self.stack.api.id()),
             ("worker", self.stack.workers[0].id()),
         ];
