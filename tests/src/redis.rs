@@ -18,7 +18,9 @@ use std::{
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
-use crate::process::{self, Launch, Program, find_on_path, free_address};
+use crate::process::{Launch, Program, find_on_path, free_address};
+#[cfg(feature = "container")]
+use crate::process::{START_TIMEOUT, wait_until};
 #[cfg(feature = "container")]
 use container::{Act, Container};
 
@@ -70,9 +72,7 @@ impl PrivateRedis {
         match &mut self.host {
             Host::Process { program, .. } => program.wait_ready(ready),
             #[cfg(feature = "container")]
-            Host::Container(_) => {
-                process::wait_until("Redis answers", process::START_TIMEOUT, ready)
-            }
+            Host::Container(_) => wait_until("Redis answers", START_TIMEOUT, ready),
         }
     }
 
@@ -218,6 +218,7 @@ fn ping(address: SocketAddr) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::{START_TIMEOUT, wait_until};
 
     fn command(redis: &PrivateRedis, line: &str) -> String {
         let mut stream = TcpStream::connect(redis.address()).unwrap();
