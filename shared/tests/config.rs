@@ -17,13 +17,20 @@ fn load(pairs: &[(&str, &str)]) -> Settings {
     Settings::load(&environment(pairs)).expect("settings")
 }
 
-fn file(text: &str) -> Option<ConfigFile> {
-    Some(ConfigFile { path: PathBuf::from("/etc/syncline.toml"), text: text.to_owned() })
+fn file(text: &str) -> ConfigFile {
+    ConfigFile {
+        path: PathBuf::from("/etc/syncline.toml"),
+        text: text.to_owned(),
+    }
 }
 
 fn faults(sources: &Sources) -> Vec<String> {
     let faults: SettingsFaults = Settings::load(sources).expect_err("faults");
-    faults.as_slice().iter().map(|fault| format!("{}: {}", fault.subject, fault.message)).collect()
+    faults
+        .as_slice()
+        .iter()
+        .map(|fault| format!("{}: {}", fault.subject, fault.message))
+        .collect()
 }
 
 /// The only fault that one variable causes.
@@ -40,7 +47,10 @@ fn with_a_master_key_alone_every_setting_has_its_default() {
     assert_eq!(settings.key_prefix, "syncline");
     assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(settings.metrics_listen, None);
-    assert_eq!(settings.worker_metrics_listen().to_string(), "127.0.0.1:9090");
+    assert_eq!(
+        settings.worker_metrics_listen().to_string(),
+        "127.0.0.1:9090"
+    );
     assert!(settings.bootstrap_token.is_none());
     assert!(settings.allow_targets.is_empty() && !settings.allow_http);
     assert_eq!(settings.worker_concurrency.fetches, 64);
@@ -48,13 +58,18 @@ fn with_a_master_key_alone_every_setting_has_its_default() {
     assert_eq!(settings.drain, Duration::from_secs(25));
     assert_eq!(settings.retention_days, 14);
     assert_eq!(settings.integrations_dir, None);
-    assert_eq!((settings.log.as_str(), settings.log_format), ("info", LogFormat::Auto));
+    assert_eq!(
+        (settings.log.as_str(), settings.log_format),
+        ("info", LogFormat::Auto)
+    );
 }
 
 #[test]
 fn flags_go_before_the_environment_before_the_file_before_the_defaults() {
     let mut sources = environment(&[("SYNCLINE_DRAIN_SECONDS", "2"), ("SYNCLINE_LOG", "debug")]);
-    sources.file = file("drain_seconds = 1\nlog = \"warn\"\nretention_days = 1\nkey_prefix = \"\"");
+    sources.file = Some(file(
+        "drain_seconds = 1\nlog = \"warn\"\nretention_days = 1\nkey_prefix = \"\"",
+    ));
     sources.overrides = vec![
         ("drain_seconds".to_owned(), "3".to_owned()),
         ("key_prefix".to_owned(), "flag".to_owned()),
@@ -79,19 +94,25 @@ fn flags_go_before_the_environment_before_the_file_before_the_defaults() {
 fn the_environment_and_the_file_write_the_same_values_differently() {
     let from_environment = load(&[
         ("SYNCLINE_WORKER_CONCURRENCY", "8,16"),
-        ("SYNCLINE_ALLOW_TARGETS", "127.0.0.0/8:9000, [fd00::/8]:9000"),
+        (
+            "SYNCLINE_ALLOW_TARGETS",
+            "127.0.0.0/8:9000, [fd00::/8]:9000",
+        ),
         ("SYNCLINE_ALLOW_HTTP", "true"),
     ]);
     let mut sources = environment(&[]);
-    sources.file = file(
+    sources.file = Some(file(
         "worker_concurrency = [8, 16]\nallow_targets = [\"127.0.0.0/8:9000\", \"[fd00::/8]:9000\"]\n\
          allow_http = true",
-    );
+    ));
     let from_file = Settings::load(&sources).expect("settings");
     for settings in [from_environment, from_file] {
         assert_eq!(settings.worker_concurrency.fetches, 8);
         assert_eq!(settings.worker_concurrency.deliveries, 16);
-        assert_eq!(settings.allow_targets, ["127.0.0.0/8:9000", "[fd00::/8]:9000"]);
+        assert_eq!(
+            settings.allow_targets,
+            ["127.0.0.0/8:9000", "[fd00::/8]:9000"]
+        );
         assert!(settings.allow_http);
     }
     let both = load(&[("SYNCLINE_WORKER_CONCURRENCY", "7")]).worker_concurrency;
@@ -107,7 +128,9 @@ fn all_faults_of_all_layers_are_reported_at_once() {
         ("SYNCLINE_WORKER_CONCURRENCY", "1,2,3"),
         ("OTHER", "x"),
     ]);
-    sources.file = file("alow_http = true\nretention_days = 0\nlog_format = \"xml\"\nlog = 3");
+    sources.file = Some(file(
+        "alow_http = true\nretention_days = 0\nlog_format = \"xml\"\nlog = 3",
+    ));
     sources.overrides = vec![("drain".to_owned(), "3".to_owned())];
     let faults = faults(&sources).join("\n");
     for part in [
@@ -130,14 +153,34 @@ fn all_faults_of_all_layers_are_reported_at_once() {
 #[test]
 fn each_setting_is_checked() {
     for (name, value, says) in [
-        ("SYNCLINE_REDIS_URL", "redis://a,redis://b", "not supported yet"),
-        ("SYNCLINE_REDIS_URL", "redis+sentinel://a/m", "not supported yet"),
+        (
+            "SYNCLINE_REDIS_URL",
+            "redis://a,redis://b",
+            "not supported yet",
+        ),
+        (
+            "SYNCLINE_REDIS_URL",
+            "redis+sentinel://a/m",
+            "not supported yet",
+        ),
         ("SYNCLINE_KEY_PREFIX", "a{b}", "letters, digits"),
-        ("SYNCLINE_METRICS_LISTEN", "localhost:1", "an address and a port"),
+        (
+            "SYNCLINE_METRICS_LISTEN",
+            "localhost:1",
+            "an address and a port",
+        ),
         ("SYNCLINE_BOOTSTRAP_TOKEN", "short", "16 to 256 visible"),
-        ("SYNCLINE_ALLOW_TARGETS", "10.0.0.0/99", "`10.0.0.0/99` is not a network"),
+        (
+            "SYNCLINE_ALLOW_TARGETS",
+            "10.0.0.0/99",
+            "`10.0.0.0/99` is not a network",
+        ),
         ("SYNCLINE_ALLOW_HTTP", "yes", "`true` or `false`"),
-        ("SYNCLINE_ALLOW_HTTP", "true", "no effect without allow_targets"),
+        (
+            "SYNCLINE_ALLOW_HTTP",
+            "true",
+            "no effect without allow_targets",
+        ),
         ("SYNCLINE_WORKER_CONCURRENCY", "0", "from 1 to 4096"),
         ("SYNCLINE_RETENTION_DAYS", "-1", "from 1 to 3650"),
         ("SYNCLINE_LOG", "info,a=b=c", "can't be read"),
@@ -151,7 +194,10 @@ fn each_setting_is_checked() {
 fn several_master_keys_may_be_listed() {
     let other = "HxseHRwbGhkYFxYVFBMSERAPDg0MCwoJCAcGBQQDAgE=";
     let two = format!("{other},{KEY}");
-    let settings = Settings::load(&Sources::from_environment([("SYNCLINE_MASTER_KEY", two.clone())]));
+    let settings = Settings::load(&Sources::from_environment([(
+        "SYNCLINE_MASTER_KEY",
+        two.clone(),
+    )]));
     assert_eq!(settings.expect("settings").master_key.expose(), two);
     let broken = Sources::from_environment([("SYNCLINE_MASTER_KEY", format!("{KEY},hunter2"))]);
     let faults = faults(&broken);
@@ -183,15 +229,21 @@ fn what_kubernetes_puts_into_a_pod_is_no_setting() {
 #[test]
 fn a_file_that_is_no_toml_names_its_line_and_quotes_nothing() {
     let mut sources = environment(&[]);
-    sources.file = file("log = \"info\"\nmaster_key = \"hunter2\n");
+    sources.file = Some(file("log = \"info\"\nmaster_key = \"hunter2\n"));
     let faults = faults(&sources);
-    assert_eq!(faults, ["file /etc/syncline.toml: is not TOML at line 2; mend that line"]);
+    assert_eq!(
+        faults,
+        ["file /etc/syncline.toml: is not TOML at line 2; mend that line"]
+    );
 }
 
 #[test]
 fn secrets_are_masked_wherever_settings_are_printed() {
     let settings = load(&[
-        ("SYNCLINE_REDIS_URL", "redis://user:hunter2@redis.internal:6379/0"),
+        (
+            "SYNCLINE_REDIS_URL",
+            "redis://user:hunter2@redis.internal:6379/0",
+        ),
         ("SYNCLINE_BOOTSTRAP_TOKEN", "hunter2hunter2hunter2"),
     ]);
     let printed = settings.effective_toml();
@@ -200,9 +252,14 @@ fn secrets_are_masked_wherever_settings_are_printed() {
     }
     assert!(printed.contains("redis_url = \"redis://user:redacted@redis.internal:6379/0\""));
     assert!(printed.contains("master_key = \"[redacted]\""));
-    assert!(printed.contains("# SYNCLINE_BOOTSTRAP_TOKEN, environment\nbootstrap_token = \"[redacted]\""));
+    assert!(
+        printed
+            .contains("# SYNCLINE_BOOTSTRAP_TOKEN, environment\nbootstrap_token = \"[redacted]\"")
+    );
     assert!(printed.contains("# SYNCLINE_METRICS_LISTEN, not set\n# metrics_listen ="));
-    assert!(printed.contains("# SYNCLINE_WORKER_CONCURRENCY, default\nworker_concurrency = [64, 64]"));
+    assert!(
+        printed.contains("# SYNCLINE_WORKER_CONCURRENCY, default\nworker_concurrency = [64, 64]")
+    );
     let table = printed.parse::<toml::Table>().expect("TOML");
     assert!(table.keys().all(|name| NAMES.contains(&name.as_str())));
 }
@@ -211,8 +268,14 @@ fn secrets_are_masked_wherever_settings_are_printed() {
 fn the_default_file_and_the_guide_name_every_setting_and_its_variable() {
     let guide = include_str!("../../docs/guides/settings.md");
     for name in NAMES {
-        assert!(DEFAULTS.contains(&format!("\n{name} = ")) || DEFAULTS.contains(&format!("\n# {name} = ")));
-        assert!(DEFAULTS.contains(&format!("# Environment: {}", variable(name))), "{name}");
+        assert!(
+            DEFAULTS.contains(&format!("\n{name} = "))
+                || DEFAULTS.contains(&format!("\n# {name} = "))
+        );
+        assert!(
+            DEFAULTS.contains(&format!("# Environment: {}", variable(name))),
+            "{name}"
+        );
         assert!(guide.contains(&format!("`{}`", variable(name))), "{name}");
         assert!(guide.contains(&format!("`{name}`")), "{name}");
     }
@@ -229,5 +292,8 @@ fn a_settings_file_is_read_and_a_missing_one_is_a_fault() {
     let Err(faults) = Sources::from_process(Some(&missing), Vec::new()) else {
         panic!("the file is missing");
     };
-    assert!(faults.to_string().contains("missing.toml: can't be read"), "{faults}");
+    assert!(
+        faults.to_string().contains("missing.toml: can't be read"),
+        "{faults}"
+    );
 }

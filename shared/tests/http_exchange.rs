@@ -26,7 +26,10 @@ async fn read_all(response: &mut Response) -> Result<Vec<u8>, OutboundError> {
 /// Sends a GET and reads the whole body.
 async fn fetch(server: &Server, max_body_bytes: u64) -> Result<Vec<u8>, OutboundError> {
     let request = get(&server.url("/path?key=hunter2"));
-    let mut response = server.client().send(request, Redirects::None, max_body_bytes).await?;
+    let mut response = server
+        .client()
+        .send(request, Redirects::None, max_body_bytes)
+        .await?;
     read_all(&mut response).await
 }
 
@@ -40,8 +43,11 @@ async fn failure(server: &Server, max_body_bytes: u64) -> OutboundErrorKind {
 async fn an_answer_comes_with_status_headers_and_body() {
     let server =
         Server::with_bytes("HTTP/1.1 418 Teapot\r\nx-a: 1\r\ncontent-length: 5\r\n\r\nhello").await;
-    let mut response =
-        server.client().send(get(&server.url("/")), Redirects::None, MIB).await.expect("an answer");
+    let mut response = server
+        .client()
+        .send(get(&server.url("/")), Redirects::None, MIB)
+        .await
+        .expect("an answer");
     assert_eq!(response.status, 418);
     assert_eq!(response.headers["x-a"], "1");
     assert_eq!(read_all(&mut response).await.expect("a body"), b"hello");
@@ -56,16 +62,32 @@ async fn a_request_names_syncline_and_no_reserved_header_of_the_caller() {
     let server = Server::start(move |mut stream, head| {
         seen.lock().expect("no panic before").push(head);
         async move {
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                .await;
         }
     })
     .await;
     let mut request = post(&server.url("/hook"), "{}");
-    for (name, value) in [("host", "evil"), ("transfer-encoding", "chunked"), ("x-own", "kept")] {
-        request.headers.insert(name, http::HeaderValue::from_static(value));
+    for (name, value) in [
+        ("host", "evil"),
+        ("transfer-encoding", "chunked"),
+        ("x-own", "kept"),
+    ] {
+        request
+            .headers
+            .insert(name, http::HeaderValue::from_static(value));
     }
-    server.client().send(request, Redirects::None, MIB).await.expect("an answer");
-    let head = heads.lock().expect("no panic before").join("").to_lowercase();
+    server
+        .client()
+        .send(request, Redirects::None, MIB)
+        .await
+        .expect("an answer");
+    let head = heads
+        .lock()
+        .expect("no panic before")
+        .join("")
+        .to_lowercase();
     assert!(head.starts_with("post /hook http/1.1\r\n"), "{head}");
     for part in [
         &format!("user-agent: {}", USER_AGENT.to_lowercase()),
@@ -76,7 +98,10 @@ async fn a_request_names_syncline_and_no_reserved_header_of_the_caller() {
     ] {
         assert!(head.contains(part), "{part} is not in {head}");
     }
-    assert!(!head.contains("evil") && !head.contains("transfer-encoding"), "{head}");
+    assert!(
+        !head.contains("evil") && !head.contains("transfer-encoding"),
+        "{head}"
+    );
 }
 
 #[tokio::test]
@@ -95,8 +120,10 @@ async fn a_connection_is_kept_and_used_again() {
     .await;
     let client = server.client();
     for _ in 0..10 {
-        let mut response =
-            client.send(get(&server.url("/")), Redirects::None, MIB).await.expect("an answer");
+        let mut response = client
+            .send(get(&server.url("/")), Redirects::None, MIB)
+            .await
+            .expect("an answer");
         assert_eq!(&response.prefix(64).await.expect("a body")[..], b"ok");
         assert!(response.chunk().await.expect("the end").is_none());
     }
@@ -118,13 +145,27 @@ async fn an_answer_that_drips_is_cut_at_the_deadline() {
     let mut request = get(&server.url("/"));
     request.timeout = Duration::from_millis(400);
     let started = Instant::now();
-    let mut response =
-        server.client().send(request, Redirects::None, MIB).await.expect("a head in time");
+    let mut response = server
+        .client()
+        .send(request, Redirects::None, MIB)
+        .await
+        .expect("a head in time");
     let error = read_all(&mut response).await.expect_err("the deadline");
     assert_eq!(error.kind, OutboundErrorKind::Timeout);
-    assert!(started.elapsed() >= Duration::from_millis(390), "{:?}", started.elapsed());
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
-    assert!(response.chunk().await.is_err(), "half a body must not look like a whole one");
+    assert!(
+        started.elapsed() >= Duration::from_millis(390),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(
+        response.chunk().await.is_err(),
+        "half a body must not look like a whole one"
+    );
 }
 
 #[tokio::test]
@@ -136,23 +177,38 @@ async fn a_silent_server_is_cut_at_the_deadline() {
     .await;
     let mut request = get(&server.url("/"));
     request.timeout = Duration::from_millis(200);
-    let error = server.client().send(request, Redirects::None, MIB).await.expect_err("the deadline");
+    let error = server
+        .client()
+        .send(request, Redirects::None, MIB)
+        .await
+        .expect_err("the deadline");
     assert_eq!(error.kind, OutboundErrorKind::Timeout);
 }
 
 #[tokio::test]
 async fn a_body_is_read_up_to_its_bound() {
     let body = "x".repeat(100_000);
-    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
     let server = Server::with_bytes(answer).await;
-    assert_eq!(fetch(&server, 100_000).await.expect("a body").len(), 100_000);
-    assert_eq!(failure(&server, 99_999).await, OutboundErrorKind::BodyTooLarge);
+    assert_eq!(
+        fetch(&server, 100_000).await.expect("a body").len(),
+        100_000
+    );
+    assert_eq!(
+        failure(&server, 99_999).await,
+        OutboundErrorKind::BodyTooLarge
+    );
 }
 
 #[tokio::test]
 async fn the_prefix_of_a_huge_body_is_read_and_the_rest_is_not() {
     let server = Server::start(|mut stream, _| async move {
-        let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await;
+        let mut sent = stream
+            .write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
+            .await;
         while sent.is_ok() {
             sent = stream.write_all(&[b'x'; 4096]).await;
         }
@@ -160,10 +216,15 @@ async fn the_prefix_of_a_huge_body_is_read_and_the_rest_is_not() {
     .await;
     let client = server.client();
     for (limit, max) in [(10_000, MIB), (MIB, 10_000)] {
-        let mut response =
-            client.send(get(&server.url("/")), Redirects::None, max).await.expect("an answer");
+        let mut response = client
+            .send(get(&server.url("/")), Redirects::None, max)
+            .await
+            .expect("an answer");
         let limit = usize::try_from(limit).expect("fits");
-        assert_eq!(response.prefix(limit).await.expect("a prefix").len(), 10_000);
+        assert_eq!(
+            response.prefix(limit).await.expect("a prefix").len(),
+            10_000
+        );
     }
 }
 
@@ -182,8 +243,11 @@ async fn a_gzip_bomb_stops_at_the_bound_of_decoded_bytes() {
     .into_bytes();
     answer.extend(bomb);
     let server = Server::with_bytes(answer).await;
-    let mut response =
-        server.client().send(get(&server.url("/")), Redirects::None, MIB).await.expect("a head");
+    let mut response = server
+        .client()
+        .send(get(&server.url("/")), Redirects::None, MIB)
+        .await
+        .expect("a head");
     let error = read_all(&mut response).await.expect_err("the bound");
     assert_eq!(error.kind, OutboundErrorKind::BodyTooLarge);
     assert!(response.bytes_read() < 2 * MIB, "{}", response.bytes_read());
@@ -194,8 +258,11 @@ async fn a_redirect_is_returned_as_it_is_where_none_are_followed() {
     let server =
         Server::with_bytes("HTTP/1.1 302 Found\r\nlocation: /other\r\ncontent-length: 0\r\n\r\n")
             .await;
-    let response =
-        server.client().send(get(&server.url("/")), Redirects::None, MIB).await.expect("an answer");
+    let response = server
+        .client()
+        .send(get(&server.url("/")), Redirects::None, MIB)
+        .await
+        .expect("an answer");
     assert_eq!(response.status, 302);
     assert_eq!(server.connections(), 1);
 }
@@ -212,9 +279,14 @@ async fn a_redirect_within_the_origin_is_followed_with_its_headers() {
     })
     .await;
     let mut request = post(&server.url("/start"), "{}");
-    request.headers.insert("authorization", http::HeaderValue::from_static("secret"));
-    let mut response =
-        server.client().send(request, Redirects::SameOrigin, MIB).await.expect("an answer");
+    request
+        .headers
+        .insert("authorization", http::HeaderValue::from_static("secret"));
+    let mut response = server
+        .client()
+        .send(request, Redirects::SameOrigin, MIB)
+        .await
+        .expect("an answer");
     assert_eq!(response.status, 200);
     assert_eq!(read_all(&mut response).await.expect("a body"), b"there");
 }
@@ -233,8 +305,10 @@ async fn a_redirect_to_another_origin_is_not_followed() {
         ))
         .await;
         let client = client(&["127.0.0.0/8"], true);
-        let response =
-            client.send(get(&server.url("/")), Redirects::SameOrigin, MIB).await.expect("an answer");
+        let response = client
+            .send(get(&server.url("/")), Redirects::SameOrigin, MIB)
+            .await
+            .expect("an answer");
         assert_eq!(response.status, 307, "{location}");
     }
     assert_eq!(other.connections(), 0);
@@ -243,7 +317,10 @@ async fn a_redirect_to_another_origin_is_not_followed() {
 #[tokio::test]
 async fn a_redirect_within_the_origin_is_checked_like_any_target() {
     let server = Server::start(|mut stream, head| async move {
-        let host = head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
+        let host = head
+            .lines()
+            .find_map(|line| line.strip_prefix("host: "))
+            .unwrap_or_default();
         let answer = format!(
             "HTTP/1.1 302 Found\r\nlocation: http://user:pw@{host}/\r\ncontent-length: 0\r\n\r\n"
         );
@@ -300,7 +377,11 @@ async fn an_answer_that_is_no_http_is_a_protocol_error() {
         "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
     ] {
         let server = Server::with_bytes(bytes).await;
-        assert_eq!(failure(&server, MIB).await, OutboundErrorKind::Protocol, "{bytes}");
+        assert_eq!(
+            failure(&server, MIB).await,
+            OutboundErrorKind::Protocol,
+            "{bytes}"
+        );
     }
 }
 
@@ -325,12 +406,18 @@ async fn endless_headers_are_bounded() {
 async fn a_closed_port_is_a_connect_error() {
     let server = Server::with_bytes("").await;
     let (client, url) = (server.client(), server.url("/"));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
     let closed = listener.local_addr().expect("an address").port();
     drop(listener);
     let client_of_closed = http_support::client(&["127.0.0.0/8"], true);
     let error = client_of_closed
-        .send(get(&format!("http://127.0.0.1:{closed}/")), Redirects::None, MIB)
+        .send(
+            get(&format!("http://127.0.0.1:{closed}/")),
+            Redirects::None,
+            MIB,
+        )
         .await
         .expect_err("nothing listens");
     assert_eq!(error.kind, OutboundErrorKind::Connect, "{error}");
@@ -340,7 +427,9 @@ async fn a_closed_port_is_a_connect_error() {
 
 #[tokio::test]
 async fn a_server_without_tls_is_a_tls_error() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
     let port = listener.local_addr().expect("an address").port();
     let server = tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
@@ -348,7 +437,11 @@ async fn a_server_without_tls_is_a_tls_error() {
         }
     });
     let error = client(&[&format!("127.0.0.1:{port}")], false)
-        .send(get(&format!("https://127.0.0.1:{port}/")), Redirects::None, MIB)
+        .send(
+            get(&format!("https://127.0.0.1:{port}/")),
+            Redirects::None,
+            MIB,
+        )
         .await
         .expect_err("no handshake");
     server.abort();

@@ -124,7 +124,10 @@ async fn no_way_to_write_a_forbidden_target_is_dialled() {
     let server = Server::with_bytes("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let client = client(&[], false);
     for url in cases(server.port) {
-        assert!(policy(&[], false).check_url(&url).is_err(), "{url} passed the check");
+        assert!(
+            policy(&[], false).check_url(&url).is_err(),
+            "{url} passed the check"
+        );
         let error = client
             .send(get(url.as_str()), Redirects::SameOrigin, BODY)
             .await
@@ -137,8 +140,15 @@ async fn no_way_to_write_a_forbidden_target_is_dialled() {
 
 #[test]
 fn a_url_has_a_bounded_length() {
-    let long = format!("https://example.com/{}", "a".repeat(shared::http::MAX_URL_BYTES));
-    assert!(policy(&[], false).check_url(&Url::parse(&long).expect("a URL")).is_err());
+    let long = format!(
+        "https://example.com/{}",
+        "a".repeat(shared::http::MAX_URL_BYTES)
+    );
+    assert!(
+        policy(&[], false)
+            .check_url(&Url::parse(&long).expect("a URL"))
+            .is_err()
+    );
     let public = Url::parse("https://example.com/hook?key=1").expect("a URL");
     assert_eq!(policy(&[], false).check_url(&public), Ok(()));
 }
@@ -146,14 +156,23 @@ fn a_url_has_a_bounded_length() {
 #[tokio::test]
 async fn a_target_is_allowed_on_the_port_of_its_rule_only() {
     let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-    let (allowed, other) = (Server::with_bytes(answer).await, Server::with_bytes(answer).await);
+    let (allowed, other) = (
+        Server::with_bytes(answer).await,
+        Server::with_bytes(answer).await,
+    );
     let client = client(&[&format!("127.0.0.0/8:{}", allowed.port)], true);
     for host in ["127.0.0.1", "localhost", "127.1", "[::ffff:127.0.0.1]"] {
         let url = format!("http://{host}:{}/", allowed.port);
-        let response = client.send(get(&url), Redirects::None, BODY).await.expect(host);
+        let response = client
+            .send(get(&url), Redirects::None, BODY)
+            .await
+            .expect(host);
         assert_eq!(response.status, 200);
         let url = format!("http://{host}:{}/", other.port);
-        let error = client.send(get(&url), Redirects::None, BODY).await.expect_err(host);
+        let error = client
+            .send(get(&url), Redirects::None, BODY)
+            .await
+            .expect_err(host);
         assert_eq!(error.kind, OutboundErrorKind::Blocked);
     }
     assert_eq!(other.connections(), 0);
@@ -166,10 +185,16 @@ async fn a_name_is_dialled_at_its_allowed_addresses_only() {
     let client = client(&[&format!("[::1]:{}", server.port)], true);
     for scheme in ["http", "https"] {
         let url = format!("{scheme}://localhost:{}/", server.port);
-        let error = client.send(get(&url), Redirects::None, BODY).await.expect_err(scheme);
+        let error = client
+            .send(get(&url), Redirects::None, BODY)
+            .await
+            .expect_err(scheme);
         // Connect where the machine has an ::1 on which nothing listens.
         assert!(
-            matches!(error.kind, OutboundErrorKind::Blocked | OutboundErrorKind::Connect),
+            matches!(
+                error.kind,
+                OutboundErrorKind::Blocked | OutboundErrorKind::Connect
+            ),
             "{error:?}"
         );
     }
@@ -193,10 +218,16 @@ async fn a_name_that_does_not_exist_is_a_dns_error() {
     let client = client(&[], false);
     let mut request = get("https://nothing.invalid/path?key=hunter2");
     request.timeout = LATE;
-    let error = client.send(request, Redirects::None, BODY).await.expect_err("no such name");
+    let error = client
+        .send(request, Redirects::None, BODY)
+        .await
+        .expect_err("no such name");
     // A machine without any resolver runs into the connect timeout instead.
     assert!(
-        matches!(error.kind, OutboundErrorKind::Dns | OutboundErrorKind::Timeout),
+        matches!(
+            error.kind,
+            OutboundErrorKind::Dns | OutboundErrorKind::Timeout
+        ),
         "{error:?}"
     );
     assert!(!error.to_string().contains("hunter2"), "{error}");

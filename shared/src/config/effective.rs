@@ -32,11 +32,19 @@ fn value(settings: &Settings, name: &str) -> Option<Value> {
         "key_prefix" => text(&settings.key_prefix),
         "listen" => text(&settings.listen.to_string()),
         "metrics_listen" => text(&settings.metrics_listen?.to_string()),
-        "bootstrap_token" => settings.bootstrap_token.as_ref().and_then(|_| text(REDACTED)),
+        "bootstrap_token" => settings
+            .bootstrap_token
+            .as_ref()
+            .and_then(|_| text(REDACTED)),
         "master_key" => text(REDACTED),
-        "allow_targets" => {
-            Some(Value::Array(settings.allow_targets.iter().cloned().map(Value::String).collect()))
-        }
+        "allow_targets" => Some(Value::Array(
+            settings
+                .allow_targets
+                .iter()
+                .cloned()
+                .map(Value::String)
+                .collect(),
+        )),
         "allow_http" => Some(Value::Boolean(settings.allow_http)),
         "worker_concurrency" => {
             let both = settings.worker_concurrency;

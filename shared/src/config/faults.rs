@@ -17,7 +17,10 @@ pub struct SettingsFaults(Vec<SettingFault>);
 
 impl SettingsFaults {
     pub(super) fn push(&mut self, subject: impl Into<String>, message: impl Into<String>) {
-        self.0.push(SettingFault { subject: subject.into(), message: message.into() });
+        self.0.push(SettingFault {
+            subject: subject.into(),
+            message: message.into(),
+        });
     }
 
     #[must_use]
@@ -26,7 +29,11 @@ impl SettingsFaults {
     }
 
     pub(super) fn into_result<T>(self, value: T) -> Result<T, Self> {
-        if self.0.is_empty() { Ok(value) } else { Err(self) }
+        if self.0.is_empty() {
+            Ok(value)
+        } else {
+            Err(self)
+        }
     }
 }
 

@@ -78,7 +78,9 @@ pub(super) fn merge(sources: &Sources, faults: &mut SettingsFaults) -> Layers {
         add_file(&file.text, Some(&file.path), &mut layers, faults);
     }
     for (variable_name, value) in &sources.environment {
-        let Some(rest) = variable_name.strip_prefix(ENV_PREFIX) else { continue };
+        let Some(rest) = variable_name.strip_prefix(ENV_PREFIX) else {
+            continue;
+        };
         if value.is_empty()
             || variable_name == CONFIG_VARIABLE
             || variable_name.starts_with(TEST_PREFIX)
@@ -86,12 +88,11 @@ pub(super) fn merge(sources: &Sources, faults: &mut SettingsFaults) -> Layers {
         {
             continue;
         }
-        match NAMES.iter().find(|name| variable(name) == *variable_name) {
-            Some(name) => add_text(name, value, Origin::Environment, &mut layers),
-            None => {
-                let hint = nearest(&rest.to_lowercase()).map(variable);
-                faults.push(variable_name, unknown("variable", hint));
-            }
+        if let Some(name) = NAMES.iter().find(|name| variable(name) == *variable_name) {
+            add_text(name, value, Origin::Environment, &mut layers);
+        } else {
+            let hint = nearest(&rest.to_lowercase()).map(variable);
+            faults.push(variable_name, unknown("variable", hint));
         }
     }
     for (name, value) in &sources.overrides {
@@ -107,33 +108,43 @@ pub(super) fn merge(sources: &Sources, faults: &mut SettingsFaults) -> Layers {
 }
 
 fn add_text(name: &'static str, value: &str, origin: Origin, layers: &mut Layers) {
-    layers.insert(name, Given { value: toml::Value::String(value.to_owned()), origin });
+    layers.insert(
+        name,
+        Given {
+            value: toml::Value::String(value.to_owned()),
+            origin,
+        },
+    );
 }
 
 /// `path` is `None` for the built-in defaults.
 fn add_file(text: &str, path: Option<&Path>, layers: &mut Layers, faults: &mut SettingsFaults) {
-    let subject =
-        path.map_or("the built-in defaults".to_owned(), |path| format!("file {}", path.display()));
+    let subject = path.map_or("the built-in defaults".to_owned(), |path| {
+        format!("file {}", path.display())
+    });
     let table = match text.parse::<toml::Table>() {
         Ok(table) => table,
         Err(error) => {
             // Not the whole error: it quotes the line, which may hold a secret.
-            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let before = error
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .unwrap_or_default();
             let line = before.matches('\n').count() + 1;
-            faults.push(subject, format!("is not TOML at line {line}; mend that line"));
+            faults.push(
+                subject,
+                format!("is not TOML at line {line}; mend that line"),
+            );
             return;
         }
     };
     for (name, value) in table {
-        match NAMES.iter().find(|known| **known == name) {
-            Some(known) => {
-                let origin = path.map_or(Origin::Default, |path| Origin::File(path.to_path_buf()));
-                layers.insert(known, Given { value, origin });
-            }
-            None => {
-                let hint = nearest(&name.to_lowercase()).map(str::to_owned);
-                faults.push(format!("{subject}, `{name}`"), unknown("setting", hint));
-            }
+        if let Some(known) = NAMES.iter().find(|known| **known == name) {
+            let origin = path.map_or(Origin::Default, |path| Origin::File(path.to_path_buf()));
+            layers.insert(known, Given { value, origin });
+        } else {
+            let hint = nearest(&name.to_lowercase()).map(str::to_owned);
+            faults.push(format!("{subject}, `{name}`"), unknown("setting", hint));
         }
     }
 }

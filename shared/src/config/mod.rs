@@ -14,7 +14,12 @@ mod redis_url;
 mod sources;
 pub mod targets;
 
-use std::{collections::BTreeMap, net::{IpAddr, Ipv4Addr, SocketAddr}, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 pub use faults::{SettingFault, SettingsFaults};
 pub use layers::{DEFAULTS, NAMES, Origin, variable};
@@ -81,7 +86,10 @@ impl Settings {
     pub fn load(sources: &Sources) -> Result<Self, SettingsFaults> {
         let mut faults = SettingsFaults::default();
         let layers = layers::merge(sources, &mut faults);
-        let mut reader = Reader { layers: &layers, faults: &mut faults };
+        let mut reader = Reader {
+            layers: &layers,
+            faults: &mut faults,
+        };
         let settings = read(&mut reader);
         // A setting that has no value was named as a fault by its reader.
         match settings {
@@ -128,7 +136,10 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         && !(BOOTSTRAP_TOKEN_LENGTH.contains(&token.len())
             && token.bytes().all(|byte| byte.is_ascii_graphic()))
     {
-        reader.fault("bootstrap_token", "must be 16 to 256 visible ASCII characters");
+        reader.fault(
+            "bootstrap_token",
+            "must be 16 to 256 visible ASCII characters",
+        );
     }
     let master_key = reader.text("master_key");
     check_master_key(reader, master_key.as_deref());
@@ -143,14 +154,24 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
     if let Some(text) = &log
         && let Err(error) = tracing_subscriber::EnvFilter::try_new(text)
     {
-        reader.fault("log", format!("`{text}` can't be read ({error}); write e.g. `info`"));
+        reader.fault(
+            "log",
+            format!("`{text}` can't be read ({error}); write e.g. `info`"),
+        );
     }
     let log_format = reader.choice(
         "log_format",
-        &[("auto", LogFormat::Auto), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)],
+        &[
+            ("auto", LogFormat::Auto),
+            ("pretty", LogFormat::Pretty),
+            ("json", LogFormat::Json),
+        ],
     );
-    let origins =
-        reader.layers.iter().map(|(name, given)| (*name, given.origin.clone())).collect();
+    let origins = reader
+        .layers
+        .iter()
+        .map(|(name, given)| (*name, given.origin.clone()))
+        .collect();
     let (fetches, deliveries) = concurrency?;
     Some(Settings {
         redis_url: Secret::new(redis_url?),
@@ -161,7 +182,10 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         master_key: Secret::new(master_key?),
         allow_targets,
         allow_http: allow_http?,
-        worker_concurrency: WorkerConcurrency { fetches, deliveries },
+        worker_concurrency: WorkerConcurrency {
+            fetches,
+            deliveries,
+        },
         drain: Duration::from_secs(drain_seconds?.into()),
         retention_days: retention_days?,
         integrations_dir,

@@ -17,9 +17,13 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// Adds a fault of setting `name`, with its variable and where its value is from.
     pub(super) fn fault(&mut self, name: &str, message: impl Into<String>) {
-        let origin =
-            self.layers.get(name).map(|given| format!(", from {}", given.origin)).unwrap_or_default();
-        self.faults.push(format!("{name} ({}{origin})", variable(name)), message);
+        let origin = self
+            .layers
+            .get(name)
+            .map(|given| format!(", from {}", given.origin))
+            .unwrap_or_default();
+        self.faults
+            .push(format!("{name} ({}{origin})", variable(name)), message);
     }
 
     fn value(&self, name: &str) -> Option<&Value> {
@@ -44,7 +48,9 @@ impl Reader<'_> {
         if address.is_none() {
             self.fault(
                 name,
-                format!("`{text}` must be an address and a port, e.g. `127.0.0.1:8080`, `[::]:8080`"),
+                format!(
+                    "`{text}` must be an address and a port, e.g. `127.0.0.1:8080`, `[::]:8080`"
+                ),
             );
         }
         address
@@ -75,7 +81,10 @@ impl Reader<'_> {
     pub(super) fn pair(&mut self, name: &str, range: RangeInclusive<u32>) -> Option<(u32, u32)> {
         let numbers: Vec<Option<u32>> = match self.value(name)? {
             Value::Array(values) => values.iter().map(number).collect(),
-            Value::String(text) => text.split(',').map(|part| part.trim().parse().ok()).collect(),
+            Value::String(text) => text
+                .split(',')
+                .map(|part| part.trim().parse().ok())
+                .collect(),
             value => vec![number(value)],
         };
         let within = |number: &Option<u32>| number.filter(|number| range.contains(number));
@@ -86,7 +95,10 @@ impl Reader<'_> {
         };
         if read.is_none() {
             let (from, to) = range.into_inner();
-            self.fault(name, format!("must be one or two whole numbers from {from} to {to}"));
+            self.fault(
+                name,
+                format!("must be one or two whole numbers from {from} to {to}"),
+            );
         }
         read
     }
@@ -96,25 +108,38 @@ impl Reader<'_> {
         let read: Option<Vec<String>> = match self.value(name) {
             None => Some(Vec::new()),
             Some(Value::String(text)) => Some(text.split(',').map(str::to_owned).collect()),
-            Some(Value::Array(values)) => {
-                values.iter().map(|value| value.as_str().map(str::to_owned)).collect()
-            }
+            Some(Value::Array(values)) => values
+                .iter()
+                .map(|value| value.as_str().map(str::to_owned))
+                .collect(),
             Some(_) => None,
         };
         if read.is_none() {
             self.fault(name, "must be a list of texts");
         }
-        let trimmed = read.unwrap_or_default().into_iter().map(|text| text.trim().to_owned());
+        let trimmed = read
+            .unwrap_or_default()
+            .into_iter()
+            .map(|text| text.trim().to_owned());
         trimmed.filter(|text| !text.is_empty()).collect()
     }
 
     /// One of a closed set of words.
     pub(super) fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Option<T> {
         let text = self.text(name)?;
-        let found = choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        let found = choices
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, value)| *value);
         if found.is_none() {
-            let words: Vec<_> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
-            self.fault(name, format!("`{text}` must be one of {}", words.join(", ")));
+            let words: Vec<_> = choices
+                .iter()
+                .map(|(word, _)| format!("`{word}`"))
+                .collect();
+            self.fault(
+                name,
+                format!("`{text}` must be one of {}", words.join(", ")),
+            );
         }
         found
     }

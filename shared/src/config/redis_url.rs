@@ -27,7 +27,9 @@ pub(super) fn check(text: &str) -> Result<(), String> {
 
 /// `text` without its password.
 pub(super) fn masked(text: &str) -> String {
-    let Ok(mut url) = Url::parse(text) else { return crate::seal::REDACTED.to_owned() };
+    let Ok(mut url) = Url::parse(text) else {
+        return crate::seal::REDACTED.to_owned();
+    };
     if url.password().is_some() && url.set_password(Some("redacted")).is_err() {
         return crate::seal::REDACTED.to_owned();
     }
@@ -38,8 +40,7 @@ pub(super) fn masked(text: &str) -> String {
     url.into()
 }
 
-const EXAMPLES: &str =
-    "write e.g. redis://127.0.0.1:6379, rediss://user:password@host:6380/0, redis+unix:///run/redis.sock";
+const EXAMPLES: &str = "write e.g. redis://127.0.0.1:6379, rediss://user:password@host:6380/0, redis+unix:///run/redis.sock";
 
 #[cfg(test)]
 mod tests {
@@ -48,7 +49,9 @@ mod tests {
     #[test]
     fn one_server_or_socket_is_a_redis_url() {
         for text in [
-            "redis://127.0.0.1", "redis://:pw@[::1]:6379/3", "rediss://u:p@redis.example:6380/0",
+            "redis://127.0.0.1",
+            "redis://:pw@[::1]:6379/3",
+            "rediss://u:p@redis.example:6380/0",
             "redis+unix:///run/redis.sock?db=1",
         ] {
             assert_eq!(check(text), Ok(()), "{text}");
@@ -58,8 +61,14 @@ mod tests {
     #[test]
     fn anything_else_is_refused_without_quoting_the_password() {
         for (text, says) in [
-            ("redis://:hunter2@a,redis://:hunter2@b", "Cluster) are not supported yet"),
-            ("redis+sentinel://:hunter2@a/mymaster", "Sentinel is not supported yet"),
+            (
+                "redis://:hunter2@a,redis://:hunter2@b",
+                "Cluster) are not supported yet",
+            ),
+            (
+                "redis+sentinel://:hunter2@a/mymaster",
+                "Sentinel is not supported yet",
+            ),
             ("http://:hunter2@a", "unknown scheme"),
             ("redis://", "no host"),
             ("redis+unix://run/redis.sock", "three slashes"),
@@ -67,14 +76,23 @@ mod tests {
             ("hunter2", "not a URL"),
         ] {
             let message = check(text).expect_err(text);
-            assert!(message.contains(says) && !message.contains("hunter2"), "{text}: {message}");
+            assert!(
+                message.contains(says) && !message.contains("hunter2"),
+                "{text}: {message}"
+            );
         }
     }
 
     #[test]
     fn a_masked_url_has_no_password() {
-        assert_eq!(masked("redis://u:hunter2@a:1/0"), "redis://u:redacted@a:1/0");
-        assert_eq!(masked("redis+unix:///s?pass=hunter2"), "redis+unix:///s?redacted");
+        assert_eq!(
+            masked("redis://u:hunter2@a:1/0"),
+            "redis://u:redacted@a:1/0"
+        );
+        assert_eq!(
+            masked("redis+unix:///s?pass=hunter2"),
+            "redis+unix:///s?redacted"
+        );
         assert_eq!(masked("redis://a:1"), "redis://a:1");
     }
 }

@@ -32,9 +32,14 @@ impl Sources {
     pub fn from_environment(
         environment: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>,
     ) -> Self {
-        let environment =
-            environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { environment, ..Self::default() }
+        let environment = environment
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        Self {
+            environment,
+            ..Self::default()
+        }
     }
 
     /// What this process was started with. `config` is the value of `--config`;
@@ -48,7 +53,10 @@ impl Sources {
     ) -> Result<Self, SettingsFaults> {
         let mut faults = SettingsFaults::default();
         let mut environment = Vec::new();
-        #[allow(clippy::disallowed_methods, reason = "the only reader of the environment")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the only reader of the environment"
+        )]
         for (name, value) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
             if !name.starts_with(ENV_PREFIX) {
@@ -73,14 +81,22 @@ impl Sources {
                 }
             },
         };
-        faults.into_result(Self { file, environment, overrides })
+        faults.into_result(Self {
+            file,
+            environment,
+            overrides,
+        })
     }
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let size = std::fs::metadata(path).map_err(|error| format!("can't be read: {error}"))?.len();
+    let size = std::fs::metadata(path)
+        .map_err(|error| format!("can't be read: {error}"))?
+        .len();
     if size > MAX_FILE_BYTES {
-        return Err(format!("is larger than {MAX_FILE_BYTES} bytes; is it the right file?"));
+        return Err(format!(
+            "is larger than {MAX_FILE_BYTES} bytes; is it the right file?"
+        ));
     }
     std::fs::read_to_string(path).map_err(|error| format!("can't be read: {error}"))
 }

@@ -23,7 +23,11 @@ pub fn parse_rules(texts: &[String]) -> Result<Vec<TargetRule>, Vec<String>> {
     if rules.len() > MAX_RULES {
         faults.push(format!("lists more than {MAX_RULES} networks; merge some"));
     }
-    if faults.is_empty() { Ok(rules) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(rules)
+    } else {
+        Err(faults)
+    }
 }
 
 /// A network, and the port it is allowed on; without a port, all of them.
@@ -71,18 +75,23 @@ impl FromStr for TargetRule {
             .map_err(|_| unreadable(text))?;
         let port = match port {
             None => None,
-            Some(port) => Some(
-                port.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
+            Some(port) => {
+                Some(port.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
                     format!("`{text}` has no port from 1 to 65535 after the colon")
-                })?,
-            ),
+                })?)
+            }
         };
         if let IpNet::V6(v6) = network
             && v6.addr().to_ipv4_mapped().is_some()
         {
-            return Err(format!("`{text}` is an IPv4 network in IPv6 form; write it as IPv4"));
+            return Err(format!(
+                "`{text}` is an IPv4 network in IPv6 form; write it as IPv4"
+            ));
         }
-        Ok(Self { network: network.trunc(), port })
+        Ok(Self {
+            network: network.trunc(),
+            port,
+        })
     }
 }
 
@@ -128,8 +137,17 @@ mod tests {
     #[test]
     fn a_rule_that_cannot_be_read_says_how_to_write_it() {
         for text in [
-            "", "localhost", "10.0.0.0/33", "10.0.0.0/8:0", "10.0.0.0/8:65536", "10.0.0.0/8:",
-            "[fd00::/8]9000", "[fd00::/8", "::ffff:127.0.0.1", "10.0.0.0/8 10.1.0.0/16", ":80",
+            "",
+            "localhost",
+            "10.0.0.0/33",
+            "10.0.0.0/8:0",
+            "10.0.0.0/8:65536",
+            "10.0.0.0/8:",
+            "[fd00::/8]9000",
+            "[fd00::/8",
+            "::ffff:127.0.0.1",
+            "10.0.0.0/8 10.1.0.0/16",
+            ":80",
         ] {
             let message = text.parse::<TargetRule>().expect_err(text);
             assert!(message.starts_with(&format!("`{text}`")), "{message}");

@@ -24,7 +24,7 @@ pub const USER_AGENT: &str = concat!("Syncline/", env!("CARGO_PKG_VERSION"));
 /// Redirects of one request that are followed.
 pub const MAX_REDIRECTS: usize = 5;
 /// The longest exchange; a longer timeout is cut to this.
-pub const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+pub const MAX_TIMEOUT: Duration = Duration::from_hours(1);
 /// Header bytes of an HTTP/2 answer.
 pub const MAX_HEADER_LIST_BYTES: u32 = 64 * 1024;
 /// Looking up, connecting and TLS together, within the exchange's deadline.
@@ -32,8 +32,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Shorter than the 60 s after which common servers hang up, so that a kept
 /// connection is rarely found closed.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Kept connections to one host.
-const POOL_MAX_IDLE_PER_HOST: usize = 64;
+/// Kept connections to one host; above what one worker has in work by default, so
+/// that a busy host is not dialled anew for each burst.
+const POOL_MAX_IDLE_PER_HOST: usize = 256;
 /// Finds peers that vanished during a long answer.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -94,12 +95,23 @@ impl Outbound {
     /// # Errors
     /// When the TLS roots can't be loaded.
     pub fn new(policy: TargetPolicy) -> Result<Self, OutboundError> {
-        let ports = policy.ports().into_iter().map(|port| (port, Pools::default())).collect();
+        let ports = policy
+            .ports()
+            .into_iter()
+            .map(|port| (port, Pools::default()))
+            .collect();
         let lookups = Arc::new(Semaphore::new(MAX_LOOKUPS));
-        let inner = Inner { policy, other: Pools::default(), ports, lookups };
+        let inner = Inner {
+            policy,
+            other: Pools::default(),
+            ports,
+            lookups,
+        };
         // Loads the roots now, so that a program without them says so when it starts.
         inner.client(443, false)?;
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     /// The rules that every call is held against.
@@ -135,7 +147,13 @@ impl Outbound {
 
     /// One request, one answer.
     async fn exchange(&self, request: HttpRequest) -> Result<reqwest::Response, OutboundError> {
-        let HttpRequest { method, url, mut headers, body, timeout: _ } = request;
+        let HttpRequest {
+            method,
+            url,
+            mut headers,
+            body,
+            timeout: _,
+        } = request;
         self.inner
             .policy
             .check_url(&url)
@@ -148,7 +166,10 @@ impl Outbound {
         let mut request = reqwest::Request::new(method, url);
         *request.headers_mut() = headers;
         *request.body_mut() = body.map(Into::into);
-        client.execute(request).await.map_err(|error| OutboundError::from_reqwest(&error))
+        client
+            .execute(request)
+            .await
+            .map_err(|error| OutboundError::from_reqwest(&error))
     }
 
     async fn follow(&self, mut request: HttpRequest) -> Result<reqwest::Response, OutboundError> {
@@ -168,8 +189,11 @@ impl Outbound {
 
 impl Inner {
     fn client(&self, port: u16, plain: bool) -> Result<&reqwest::Client, OutboundError> {
-        let pools =
-            self.ports.iter().find(|(own, _)| *own == port).map_or(&self.other, |(_, pools)| pools);
+        let pools = self
+            .ports
+            .iter()
+            .find(|(own, _)| *own == port)
+            .map_or(&self.other, |(_, pools)| pools);
         let cell = if plain { &pools.plain } else { &pools.tls };
         if let Some(client) = cell.get() {
             return Ok(client);

@@ -54,7 +54,10 @@ impl OutboundErrorKind {
 
 impl OutboundError {
     pub(super) fn new(kind: OutboundErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 
     /// Classifies what reqwest reports; `error` may carry the whole URL, the result does not.
@@ -62,7 +65,11 @@ impl OutboundError {
         let origin = error.url().map(|url| url.origin().ascii_serialization());
         let origin = origin.as_deref().unwrap_or("the target");
         let kind = classify(error);
-        let detail = causes(error).skip(1).last().map(ToString::to_string).unwrap_or_default();
+        let detail = causes(error)
+            .skip(1)
+            .last()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         let message = match kind {
             OutboundErrorKind::Blocked => detail,
             OutboundErrorKind::Dns => format!("could not look up {origin}: {detail}"),
@@ -79,13 +86,13 @@ impl OutboundError {
 }
 
 fn classify(error: &reqwest::Error) -> OutboundErrorKind {
-    if causes(error).any(|cause| cause.is::<Blocked>()) {
+    if causes(error).any(<dyn Error>::is::<Blocked>) {
         return OutboundErrorKind::Blocked;
     }
     if error.is_dns() {
         return OutboundErrorKind::Dns;
     }
-    if causes(error).any(|cause| cause.is::<rustls::Error>()) {
+    if causes(error).any(<dyn Error>::is::<rustls::Error>) {
         return OutboundErrorKind::Tls;
     }
     if error.is_timeout() {
@@ -126,7 +133,10 @@ fn classify(error: &reqwest::Error) -> OutboundErrorKind {
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| {
         let error: &'a (dyn Error + 'static) = *error;
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
             Some(inner) => Some(inner as &(dyn Error + 'static)),
             None => error.source(),
         }

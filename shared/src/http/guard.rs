@@ -10,8 +10,10 @@ use crate::config::targets::{self, TargetRule};
 /// Length of a URL, in bytes.
 pub const MAX_URL_BYTES: usize = 8192;
 
-const LOOPBACK: [IpAddr; 2] =
-    [IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)];
+const LOOPBACK: [IpAddr; 2] = [
+    IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+    IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+];
 
 /// Which targets outbound calls may reach: public ones by https, and what the rules add.
 #[derive(Debug, Clone, Default)]
@@ -67,7 +69,11 @@ impl TargetPolicy {
             }
             Host::Domain(_) => true,
         };
-        if admitted { Ok(()) } else { Err(admission.refusal()) }
+        if admitted {
+            Ok(())
+        } else {
+            Err(admission.refusal())
+        }
     }
 
     /// The ports that rules name, each once.
@@ -80,9 +86,17 @@ impl TargetPolicy {
 
     /// What may be dialled on `port`, by plain http or by https.
     pub(super) fn admission(&self, port: u16, plain: bool) -> Admission<'_> {
-        let rules = if plain && !self.allow_http { &[] } else { &*self.rules };
+        let rules = if plain && !self.allow_http {
+            &[]
+        } else {
+            &*self.rules
+        };
         // Most calls go to a port that no rule speaks of: no copy then.
-        let rules = if rules.iter().any(|rule| rule.covers_port(port)) { rules } else { &[] };
+        let rules = if rules.iter().any(|rule| rule.covers_port(port)) {
+            rules
+        } else {
+            &[]
+        };
         Admission { rules, port, plain }
     }
 }
@@ -105,7 +119,9 @@ impl Admission<'_> {
     /// Whether `address` may be dialled.
     pub(super) fn admits(&self, address: IpAddr) -> bool {
         let address = ranges::canonical(address);
-        self.rules.iter().any(|rule| rule.allows(address, self.port))
+        self.rules
+            .iter()
+            .any(|rule| rule.allows(address, self.port))
             || (!self.plain && ranges::refusal(address).is_none())
     }
 
@@ -136,7 +152,10 @@ mod tests {
 
     #[test]
     fn a_rule_allows_its_network_on_its_port_only() {
-        let policy = policy(&["127.0.0.0/8:9000", "[fd00::/8]:9001", "10.0.0.0/8"], false);
+        let policy = policy(
+            &["127.0.0.0/8:9000", "[fd00::/8]:9001", "10.0.0.0/8"],
+            false,
+        );
         assert!(passes(&policy, "https://127.0.0.1:9000/"));
         assert!(passes(&policy, "https://[::ffff:127.0.0.1]:9000/"));
         assert!(passes(&policy, "https://localhost:9000/"));
@@ -150,12 +169,21 @@ mod tests {
 
     #[test]
     fn plain_http_needs_the_setting_and_a_rule() {
-        assert!(!passes(&policy(&["127.0.0.0/8"], false), "http://127.0.0.1/"));
+        assert!(!passes(
+            &policy(&["127.0.0.0/8"], false),
+            "http://127.0.0.1/"
+        ));
         assert!(!passes(&policy(&[], true), "http://127.0.0.1/"));
         assert!(!passes(&policy(&[], true), "http://example.com/"));
         assert!(!passes(&policy(&["127.0.0.0/8"], true), "http://8.8.8.8/"));
-        assert!(!passes(&policy(&["127.0.0.0/8:81"], true), "http://name.internal/"));
+        assert!(!passes(
+            &policy(&["127.0.0.0/8:81"], true),
+            "http://name.internal/"
+        ));
         assert!(passes(&policy(&["127.0.0.0/8"], true), "http://127.0.0.1/"));
-        assert!(passes(&policy(&["127.0.0.0/8"], true), "http://name.internal/"));
+        assert!(passes(
+            &policy(&["127.0.0.0/8"], true),
+            "http://name.internal/"
+        ));
     }
 }

@@ -24,8 +24,10 @@ mod resolver;
 mod response;
 pub mod serve;
 
-pub use client::{MAX_HEADER_LIST_BYTES, MAX_REDIRECTS, MAX_TIMEOUT, Outbound, Redirects, USER_AGENT};
 pub use client::is_reserved_header;
+pub use client::{
+    MAX_HEADER_LIST_BYTES, MAX_REDIRECTS, MAX_TIMEOUT, Outbound, Redirects, USER_AGENT,
+};
 pub use error::{OutboundError, OutboundErrorKind};
 pub use guard::{MAX_URL_BYTES, TargetPolicy};
 pub use response::Response;

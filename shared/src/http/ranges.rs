@@ -9,40 +9,47 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// An IPv4 network, its prefix length, and what it is.
-type Network4 = (Ipv4Addr, u32, &'static str);
-/// An IPv6 network, its prefix length, and what it is.
-type Network6 = (Ipv6Addr, u32, &'static str);
+/// A network, its prefix length, and what it is.
+type Network<A> = (A, u32, &'static str);
 
-const REFUSED_V4: &[Network4] = &[
-    (Ipv4Addr::new(0, 0, 0, 0), 8, "an address of this host (RFC 791)"),
-    (Ipv4Addr::new(10, 0, 0, 0), 8, "private (RFC 1918)"),
-    (Ipv4Addr::new(100, 64, 0, 0), 10, "shared address space (RFC 6598)"),
-    (Ipv4Addr::new(127, 0, 0, 0), 8, "loopback (RFC 1122)"),
-    (Ipv4Addr::new(168, 63, 129, 16), 32, "a cloud's host service"),
-    (Ipv4Addr::new(169, 254, 0, 0), 16, "link-local (RFC 3927)"),
-    (Ipv4Addr::new(172, 16, 0, 0), 12, "private (RFC 1918)"),
-    (Ipv4Addr::new(192, 0, 0, 0), 24, "for protocols (RFC 6890)"),
-    (Ipv4Addr::new(192, 0, 2, 0), 24, "for documentation (RFC 5737)"),
-    (Ipv4Addr::new(192, 31, 196, 0), 24, "the AS112 service (RFC 7535)"),
-    (Ipv4Addr::new(192, 52, 193, 0), 24, "the AMT service (RFC 7450)"),
-    (Ipv4Addr::new(192, 88, 99, 0), 24, "a 6to4 relay (RFC 7526)"),
-    (Ipv4Addr::new(192, 168, 0, 0), 16, "private (RFC 1918)"),
-    (Ipv4Addr::new(192, 175, 48, 0), 24, "the AS112 service (RFC 7534)"),
-    (Ipv4Addr::new(198, 18, 0, 0), 15, "for benchmarks (RFC 2544)"),
-    (Ipv4Addr::new(198, 51, 100, 0), 24, "for documentation (RFC 5737)"),
-    (Ipv4Addr::new(203, 0, 113, 0), 24, "for documentation (RFC 5737)"),
-    (Ipv4Addr::new(224, 0, 0, 0), 4, "multicast (RFC 5771)"),
-    (Ipv4Addr::new(240, 0, 0, 0), 4, "reserved (RFC 1112)"),
+const fn v4([a, b, c, d]: [u8; 4], bits: u32, what: &'static str) -> Network<Ipv4Addr> {
+    (Ipv4Addr::new(a, b, c, d), bits, what)
+}
+
+/// From the first three groups; the rest is zero.
+const fn v6([a, b, c]: [u16; 3], bits: u32, what: &'static str) -> Network<Ipv6Addr> {
+    (Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0), bits, what)
+}
+
+const REFUSED_V4: &[Network<Ipv4Addr>] = &[
+    v4([0, 0, 0, 0], 8, "an address of this host (RFC 791)"),
+    v4([10, 0, 0, 0], 8, "private (RFC 1918)"),
+    v4([100, 64, 0, 0], 10, "shared address space (RFC 6598)"),
+    v4([127, 0, 0, 0], 8, "loopback (RFC 1122)"),
+    v4([168, 63, 129, 16], 32, "a cloud's host service"),
+    v4([169, 254, 0, 0], 16, "link-local (RFC 3927)"),
+    v4([172, 16, 0, 0], 12, "private (RFC 1918)"),
+    v4([192, 0, 0, 0], 24, "for protocols (RFC 6890)"),
+    v4([192, 0, 2, 0], 24, "for documentation (RFC 5737)"),
+    v4([192, 31, 196, 0], 24, "the AS112 service (RFC 7535)"),
+    v4([192, 52, 193, 0], 24, "the AMT service (RFC 7450)"),
+    v4([192, 88, 99, 0], 24, "a 6to4 relay (RFC 7526)"),
+    v4([192, 168, 0, 0], 16, "private (RFC 1918)"),
+    v4([192, 175, 48, 0], 24, "the AS112 service (RFC 7534)"),
+    v4([198, 18, 0, 0], 15, "for benchmarks (RFC 2544)"),
+    v4([198, 51, 100, 0], 24, "for documentation (RFC 5737)"),
+    v4([203, 0, 113, 0], 24, "for documentation (RFC 5737)"),
+    v4([224, 0, 0, 0], 4, "multicast (RFC 5771)"),
+    v4([240, 0, 0, 0], 4, "reserved (RFC 1112)"),
 ];
 
-const REFUSED_V6: &[Network6] = &[
-    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32, "Teredo (RFC 4380)"),
-    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23, "for protocols (RFC 2928)"),
-    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32, "for documentation (RFC 3849)"),
-    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16, "6to4 (RFC 3056)"),
-    (Ipv6Addr::new(0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0), 48, "the AS112 service (RFC 7534)"),
-    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20, "for documentation (RFC 9637)"),
+const REFUSED_V6: &[Network<Ipv6Addr>] = &[
+    v6([0x2001, 0, 0], 32, "Teredo (RFC 4380)"),
+    v6([0x2001, 0, 0], 23, "for protocols (RFC 2928)"),
+    v6([0x2001, 0xdb8, 0], 32, "for documentation (RFC 3849)"),
+    v6([0x2002, 0, 0], 16, "6to4 (RFC 3056)"),
+    v6([0x2620, 0x4f, 0x8000], 48, "the AS112 service (RFC 7534)"),
+    v6([0x3fff, 0, 0], 20, "for documentation (RFC 9637)"),
 ];
 
 /// NAT64 well-known prefix (RFC 6052): the last 32 bits are the IPv4 address that is reached.
@@ -68,9 +75,7 @@ pub fn refusal(address: IpAddr) -> Option<&'static str> {
 fn refusal_v4(address: Ipv4Addr) -> Option<&'static str> {
     REFUSED_V4
         .iter()
-        .find(|(network, bits, _)| {
-            (address.to_bits() ^ network.to_bits()).leading_zeros() >= *bits
-        })
+        .find(|(network, bits, _)| (address.to_bits() ^ network.to_bits()).leading_zeros() >= *bits)
         .map(|(_, _, what)| *what)
 }
 
@@ -96,7 +101,10 @@ fn refusal_v6(address: Ipv6Addr) -> Option<&'static str> {
             "not global unicast (RFC 4291)"
         });
     }
-    if let Some((_, _, what)) = REFUSED_V6.iter().find(|(net, bits, _)| within((*net, *bits))) {
+    if let Some((_, _, what)) = REFUSED_V6
+        .iter()
+        .find(|(net, bits, _)| within((*net, *bits)))
+    {
         return Some(what);
     }
     // ISATAP (RFC 5214) carries an IPv4 address in the interface id of any prefix.
@@ -129,11 +137,29 @@ mod tests {
             assert_eq!(refusal(IpAddr::V4(last)), Some(*what));
         }
         for neighbour in [
-            "1.0.0.0", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0",
-            "126.255.255.255", "128.0.0.0", "168.63.129.15", "168.63.129.17", "169.253.255.255",
-            "169.255.0.0", "172.15.255.255", "172.32.0.0", "192.0.1.0", "192.0.3.0",
-            "192.167.255.255", "192.169.0.0", "198.17.255.255", "198.20.0.0", "198.51.99.255",
-            "203.0.114.0", "223.255.255.255", "8.8.8.8",
+            "1.0.0.0",
+            "9.255.255.255",
+            "11.0.0.0",
+            "100.63.255.255",
+            "100.128.0.0",
+            "126.255.255.255",
+            "128.0.0.0",
+            "168.63.129.15",
+            "168.63.129.17",
+            "169.253.255.255",
+            "169.255.0.0",
+            "172.15.255.255",
+            "172.32.0.0",
+            "192.0.1.0",
+            "192.0.3.0",
+            "192.167.255.255",
+            "192.169.0.0",
+            "198.17.255.255",
+            "198.20.0.0",
+            "198.51.99.255",
+            "203.0.114.0",
+            "223.255.255.255",
+            "8.8.8.8",
         ] {
             assert!(is_public(neighbour), "{neighbour}");
         }
@@ -141,14 +167,39 @@ mod tests {
 
     #[test]
     fn only_global_unicast_is_public_in_ipv6() {
-        for public in ["2606:4700::1111", "2a00:1450:4001::1", "2001:4860:4860::8888", "2001:200::1"] {
+        for public in [
+            "2606:4700::1111",
+            "2a00:1450:4001::1",
+            "2001:4860:4860::8888",
+            "2001:200::1",
+        ] {
             assert!(is_public(public), "{public}");
         }
         for refused in [
-            "::", "::1", "::7f00:1", "::8.8.8.8", "100::1", "100:0:0:1::1", "64:ff9b:1::808:808",
-            "2001::1", "2001:1::1", "2001:10::1", "2001:20::1", "2001:1ff:ffff::1",
-            "2001:db8::1", "2002:808:808::1", "3fff::1", "3fff:fff::1", "5f00::1", "fc00::1",
-            "fd00:ec2::254", "fe80::1", "fec0::1", "ff02::1", "4000::1", "2620:4f:8000::1",
+            "::",
+            "::1",
+            "::7f00:1",
+            "::8.8.8.8",
+            "100::1",
+            "100:0:0:1::1",
+            "64:ff9b:1::808:808",
+            "2001::1",
+            "2001:1::1",
+            "2001:10::1",
+            "2001:20::1",
+            "2001:1ff:ffff::1",
+            "2001:db8::1",
+            "2002:808:808::1",
+            "3fff::1",
+            "3fff:fff::1",
+            "5f00::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "4000::1",
+            "2620:4f:8000::1",
         ] {
             assert!(!is_public(refused), "{refused}");
         }
@@ -160,8 +211,12 @@ mod tests {
         assert!(is_public("64:ff9b::8.8.8.8"));
         assert!(is_public("2606:4700::5efe:808:808"));
         for refused in [
-            "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::127.0.0.1",
-            "64:ff9b::a9fe:a9fe", "2606:4700::5efe:127.0.0.1", "2606:4700::200:5efe:10.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::127.0.0.1",
+            "64:ff9b::a9fe:a9fe",
+            "2606:4700::5efe:127.0.0.1",
+            "2606:4700::200:5efe:10.0.0.1",
         ] {
             assert!(!is_public(refused), "{refused}");
         }

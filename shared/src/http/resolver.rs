@@ -61,9 +61,15 @@ fn admit(
     admission: Admission<'_>,
     found: impl Iterator<Item = SocketAddr>,
 ) -> Result<Vec<SocketAddr>, Blocked> {
-    let admitted: Vec<_> =
-        found.filter(|address| admission.admits(address.ip())).take(MAX_ADDRESSES).collect();
-    if admitted.is_empty() { Err(Blocked(admission.refusal())) } else { Ok(admitted) }
+    let admitted: Vec<_> = found
+        .filter(|address| admission.admits(address.ip()))
+        .take(MAX_ADDRESSES)
+        .collect();
+    if admitted.is_empty() {
+        Err(Blocked(admission.refusal()))
+    } else {
+        Ok(admitted)
+    }
 }
 
 #[cfg(test)]
@@ -73,17 +79,33 @@ mod tests {
     fn admitted(allow: &[&str], plain: bool, found: &[&str]) -> Option<Vec<String>> {
         let allow: Vec<_> = allow.iter().map(|rule| (*rule).to_owned()).collect();
         let policy = TargetPolicy::new(&allow, true).expect("rules");
-        let found = found.iter().map(|ip| SocketAddr::new(ip.parse().expect("an address"), 0));
+        let found = found
+            .iter()
+            .map(|ip| SocketAddr::new(ip.parse().expect("an address"), 0));
         let admitted = admit(policy.admission(443, plain), found).ok()?;
-        Some(admitted.iter().map(|address| address.ip().to_string()).collect())
+        Some(
+            admitted
+                .iter()
+                .map(|address| address.ip().to_string())
+                .collect(),
+        )
     }
 
     #[test]
     fn of_a_mix_only_the_public_addresses_are_dialled() {
-        let found = ["10.0.0.1", "93.184.215.14", "::1", "::ffff:127.0.0.1", "2606:4700::1111"];
+        let found = [
+            "10.0.0.1",
+            "93.184.215.14",
+            "::1",
+            "::ffff:127.0.0.1",
+            "2606:4700::1111",
+        ];
         assert_eq!(
             admitted(&[], false, &found),
-            Some(vec!["93.184.215.14".to_owned(), "2606:4700::1111".to_owned()])
+            Some(vec![
+                "93.184.215.14".to_owned(),
+                "2606:4700::1111".to_owned()
+            ])
         );
         assert_eq!(admitted(&[], false, &["10.0.0.1", "::1"]), None);
         assert_eq!(admitted(&[], false, &[]), None);
@@ -92,7 +114,10 @@ mod tests {
     #[test]
     fn plain_http_dials_allowed_addresses_only() {
         let found = ["10.0.0.1", "93.184.215.14"];
-        assert_eq!(admitted(&["10.0.0.0/8"], true, &found), Some(vec!["10.0.0.1".to_owned()]));
+        assert_eq!(
+            admitted(&["10.0.0.0/8"], true, &found),
+            Some(vec!["10.0.0.1".to_owned()])
+        );
         assert_eq!(admitted(&["10.0.0.0/8:80"], true, &found), None);
     }
 
@@ -100,6 +125,9 @@ mod tests {
     fn a_name_with_many_addresses_costs_a_bounded_number_of_tries() {
         let found: Vec<_> = (0..100).map(|i| format!("8.8.8.{i}")).collect();
         let found: Vec<_> = found.iter().map(String::as_str).collect();
-        assert_eq!(admitted(&[], false, &found).map(|a| a.len()), Some(MAX_ADDRESSES));
+        assert_eq!(
+            admitted(&[], false, &found).map(|a| a.len()),
+            Some(MAX_ADDRESSES)
+        );
     }
 }

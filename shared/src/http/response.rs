@@ -71,7 +71,9 @@ impl Response {
     /// Deadline or reset.
     pub async fn prefix(&mut self, limit: usize) -> Result<Bytes, OutboundError> {
         let limit = limit.min(usize::try_from(self.max_body_bytes).unwrap_or(usize::MAX));
-        let Some(mut first) = self.piece().await? else { return Ok(Bytes::new()) };
+        let Some(mut first) = self.piece().await? else {
+            return Ok(Bytes::new());
+        };
         let mut rest = BytesMut::new();
         while first.len() + rest.len() < limit {
             match self.piece().await? {
@@ -103,7 +105,10 @@ impl Response {
             Body::Complete => return Ok(None),
             // Never `None`: half a body must not look like a whole one.
             Body::Abandoned => {
-                return Err(OutboundError::new(OutboundErrorKind::Reset, "the body was given up"));
+                return Err(OutboundError::new(
+                    OutboundErrorKind::Reset,
+                    "the body was given up",
+                ));
             }
         };
         let deadline = self.started + self.timeout;

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 pub const GRACE: Duration = Duration::from_secs(5);
 /// How long a client may take to send the head of a request; also how long a
 /// connection is kept without one.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 /// Wait after the system refused a connection (no file handles left, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

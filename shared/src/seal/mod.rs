@@ -60,7 +60,9 @@ impl fmt::Display for Secret {
 /// When the system has no random numbers: nothing secret can be made then.
 fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    SysRng.try_fill_bytes(&mut bytes).expect("the operating system gave no random bytes");
+    SysRng
+        .try_fill_bytes(&mut bytes)
+        .expect("the operating system gave no random bytes");
     bytes
 }
 
@@ -71,7 +73,10 @@ mod tests {
     #[test]
     fn a_secret_prints_redacted_however_it_is_formatted() {
         let secret = Secret::new("hunter2".to_owned());
-        assert_eq!(format!("{secret} {secret:?} {secret:#?}"), "[redacted] [redacted] [redacted]");
+        assert_eq!(
+            format!("{secret} {secret:?} {secret:#?}"),
+            "[redacted] [redacted] [redacted]"
+        );
         assert_eq!(format!("{:?}", Some(&secret)), "Some([redacted])");
         assert_eq!(secret.expose(), "hunter2");
     }

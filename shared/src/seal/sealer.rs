@@ -61,7 +61,10 @@ impl Sealer {
     /// # Errors
     /// [`SealError::InvalidKey`].
     pub fn new(master_key_base64: &str) -> Result<Self, SealError> {
-        let keys = master_key_base64.split(',').map(read_key).collect::<Result<Arc<[_]>, _>>()?;
+        let keys = master_key_base64
+            .split(',')
+            .map(read_key)
+            .collect::<Result<Arc<[_]>, _>>()?;
         Ok(Self { keys })
     }
 
@@ -87,7 +90,13 @@ impl Sealer {
         let nonce = random_bytes::<NONCE_BYTES>();
         let ciphertext = key
             .cipher
-            .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad: owner.as_bytes() })
+            .encrypt(
+                &XNonce::from(nonce),
+                Payload {
+                    msg: plain,
+                    aad: owner.as_bytes(),
+                },
+            )
             .expect("only a text above 256 GiB can't be encrypted");
         let mut bytes = nonce.to_vec();
         bytes.extend_from_slice(&ciphertext);
@@ -107,9 +116,17 @@ impl Sealer {
             .find(|key| key.id == id)
             .ok_or_else(|| SealError::UnknownKey(id.to_owned()))?;
         let bytes = STANDARD.decode(text).map_err(|_| SealError::Damaged)?;
-        let (nonce, ciphertext) = bytes.split_first_chunk::<NONCE_BYTES>().ok_or(SealError::Damaged)?;
+        let (nonce, ciphertext) = bytes
+            .split_first_chunk::<NONCE_BYTES>()
+            .ok_or(SealError::Damaged)?;
         key.cipher
-            .decrypt(&XNonce::from(*nonce), Payload { msg: ciphertext, aad: owner.as_bytes() })
+            .decrypt(
+                &XNonce::from(*nonce),
+                Payload {
+                    msg: ciphertext,
+                    aad: owner.as_bytes(),
+                },
+            )
             .map_err(|_| SealError::Damaged)
     }
 
@@ -123,12 +140,18 @@ impl Sealer {
 
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.keys.iter().map(|key| &key.id)).finish()
+        f.debug_list()
+            .entries(self.keys.iter().map(|key| &key.id))
+            .finish()
     }
 }
 
 fn read_key(text: &str) -> Result<Key, SealError> {
-    let bytes = Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| SealError::InvalidKey)?);
+    let bytes = Zeroizing::new(
+        STANDARD
+            .decode(text.trim())
+            .map_err(|_| SealError::InvalidKey)?,
+    );
     if bytes.len() != KEY_BYTES {
         return Err(SealError::InvalidKey);
     }
@@ -150,8 +173,14 @@ mod tests {
     fn a_sealed_value_opens_for_its_owner_only() {
         let sealer = sealer();
         let sealed = sealer.seal("acc_1", b"{\"key\":\"k\"}");
-        assert_eq!(sealer.open("acc_1", &sealed).expect("opens"), b"{\"key\":\"k\"}");
-        assert_eq!(sealer.open_json("acc_1", &sealed).expect("opens")["key"], "k");
+        assert_eq!(
+            sealer.open("acc_1", &sealed).expect("opens"),
+            b"{\"key\":\"k\"}"
+        );
+        assert_eq!(
+            sealer.open_json("acc_1", &sealed).expect("opens")["key"],
+            "k"
+        );
         assert_eq!(sealer.open("acc_2", &sealed), Err(SealError::Damaged));
         assert!(!sealed.contains("key\""));
     }
@@ -170,8 +199,14 @@ mod tests {
         let after = Sealer::new(new.expose()).expect("a key");
         let sealed = before.seal("a", b"x");
         assert_eq!(both.open("a", &sealed).as_deref(), Ok(&b"x"[..]));
-        assert_eq!(after.open("a", &sealed), Err(SealError::UnknownKey(before.key_id().to_owned())));
-        assert_eq!(after.open("a", &both.seal("a", b"y")).as_deref(), Ok(&b"y"[..]));
+        assert_eq!(
+            after.open("a", &sealed),
+            Err(SealError::UnknownKey(before.key_id().to_owned()))
+        );
+        assert_eq!(
+            after.open("a", &both.seal("a", b"y")).as_deref(),
+            Ok(&b"y"[..])
+        );
     }
 
     #[test]
@@ -182,17 +217,38 @@ mod tests {
             let mut changed = sealed.clone().into_bytes();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).expect("ascii");
-            assert_eq!(sealer.open("a", &changed), Err(SealError::Damaged), "at {at}");
+            assert_eq!(
+                sealer.open("a", &changed),
+                Err(SealError::Damaged),
+                "at {at}"
+            );
         }
-        for text in ["", ".", "nonsense", "0123456", &sealed[..20], &format!("{}.", sealer.key_id())] {
+        for text in [
+            "",
+            ".",
+            "nonsense",
+            "0123456",
+            &sealed[..20],
+            &format!("{}.", sealer.key_id()),
+        ] {
             assert_eq!(sealer.open("a", text), Err(SealError::Damaged), "{text}");
         }
     }
 
     #[test]
     fn a_master_key_of_another_length_is_refused() {
-        for text in ["", "x", "AAAA", &STANDARD.encode([0; 31]), &STANDARD.encode([0; 33])] {
-            assert_eq!(Sealer::new(text).err(), Some(SealError::InvalidKey), "{text}");
+        for text in [
+            "",
+            "x",
+            "AAAA",
+            &STANDARD.encode([0; 31]),
+            &STANDARD.encode([0; 33]),
+        ] {
+            assert_eq!(
+                Sealer::new(text).err(),
+                Some(SealError::InvalidKey),
+                "{text}"
+            );
         }
         let key = STANDARD.encode([7; 32]);
         assert!(Sealer::new(&format!("{key},")).is_err());

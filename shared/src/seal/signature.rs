@@ -32,7 +32,10 @@ impl SigningKey {
             .ok_or(SealError::InvalidWebhookSecret)?;
         let keyed =
             |key: &[u8]| Hmac::new_from_slice(key).map_err(|_| SealError::InvalidWebhookSecret);
-        Ok(Self { standard: keyed(&bytes)?, text: keyed(text.as_bytes())? })
+        Ok(Self {
+            standard: keyed(&bytes)?,
+            text: keyed(text.as_bytes())?,
+        })
     }
 
     /// `v1,<base64>` over `id.timestamp.body` (Standard Webhooks 1.0).
@@ -100,7 +103,10 @@ mod tests {
             1_614_265_330,
             br#"{"test": 2432232314}"#,
         );
-        assert_eq!(signature.as_deref(), Ok("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="));
+        assert_eq!(
+            signature.as_deref(),
+            Ok("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")
+        );
     }
 
     #[test]
@@ -115,16 +121,33 @@ mod tests {
     #[test]
     fn a_key_signs_the_same_text_the_same_way_twice() {
         let key = SigningKey::new(&secret()).expect("a secret");
-        assert_eq!(key.standard_webhooks("a", 1, b"x"), key.clone().standard_webhooks("a", 1, b"x"));
-        assert_ne!(key.standard_webhooks("a", 1, b"x"), key.standard_webhooks("b", 1, b"x"));
-        assert_ne!(key.standard_webhooks("a", 1, b"x"), key.standard_webhooks("a", 2, b"x"));
+        assert_eq!(
+            key.standard_webhooks("a", 1, b"x"),
+            key.clone().standard_webhooks("a", 1, b"x")
+        );
+        assert_ne!(
+            key.standard_webhooks("a", 1, b"x"),
+            key.standard_webhooks("b", 1, b"x")
+        );
+        assert_ne!(
+            key.standard_webhooks("a", 1, b"x"),
+            key.standard_webhooks("a", 2, b"x")
+        );
         assert_eq!(format!("{key:?}"), "[redacted]");
     }
 
     #[test]
     fn a_text_that_is_no_webhook_secret_is_refused() {
-        for text in ["", "whsec_", "whsec_***", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] {
-            assert!(SigningKey::new(&Secret::new(text.to_owned())).is_err(), "{text}");
+        for text in [
+            "",
+            "whsec_",
+            "whsec_***",
+            "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        ] {
+            assert!(
+                SigningKey::new(&Secret::new(text.to_owned())).is_err(),
+                "{text}"
+            );
         }
     }
 }

@@ -37,7 +37,10 @@ pub fn new_token() -> Secret {
 #[must_use]
 pub fn new_webhook_secret() -> Secret {
     let bytes = Zeroizing::new(random_bytes::<WEBHOOK_SECRET_BYTES>());
-    Secret::new(format!("{WEBHOOK_SECRET_PREFIX}{}", STANDARD.encode(*bytes)))
+    Secret::new(format!(
+        "{WEBHOOK_SECRET_PREFIX}{}",
+        STANDARD.encode(*bytes)
+    ))
 }
 
 #[cfg(test)]
@@ -49,7 +52,10 @@ mod tests {
         let token = new_token();
         let rest = token.expose().strip_prefix("sl_").expect("the prefix");
         assert_eq!(rest.len(), 43);
-        assert!(rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+        assert!(
+            rest.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        );
         assert_ne!(token.expose(), new_token().expose());
     }
 

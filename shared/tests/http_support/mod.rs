@@ -51,7 +51,11 @@ impl Server {
                 });
             }
         });
-        Self { port, connections, task }
+        Self {
+            port,
+            connections,
+            task,
+        }
     }
 
     /// Answers every connection with `bytes` and closes it.
@@ -116,5 +120,9 @@ pub fn get(url: &str) -> HttpRequest {
 }
 
 pub fn post(url: &str, body: &str) -> HttpRequest {
-    HttpRequest { method: http::Method::POST, body: Some(body.to_owned().into()), ..get(url) }
+    HttpRequest {
+        method: http::Method::POST,
+        body: Some(body.to_owned().into()),
+        ..get(url)
+    }
 }
