@@ -309,7 +309,9 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => placeholder(true),
         2 => prop::collection::vec((literal, placeholder(false)), 1..4)
-            .prop_map(|parts| parts.into_iter().map(|(literal, placeholder)| format!("{literal}{placeholder}")).collect::<String>() + "."),
+            .prop_map(|parts| {
+                parts.into_iter().flat_map(|(literal, text)| [literal.to_owned(), text]).collect::<String>() + "."
+            }),
         1 => select(vec!["constant", "", "{a}"]).prop_map(str::to_owned),
     ]
 }
