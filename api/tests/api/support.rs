@@ -82,6 +82,7 @@ pub async fn start_on(store: Store) -> Api {
     let targets = TargetPolicy::new(&["127.0.0.0/8".to_owned()], true).expect("a policy");
     let state = AppState {
         store: store.clone(),
+        store_checked: Arc::new(true.into()),
         sealer: Sealer::new(Sealer::new_master_key().expose()).expect("a key"),
         outbound: Outbound::new(targets.clone()).expect("a client"),
         targets,
