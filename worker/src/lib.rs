@@ -1,1 +1,14 @@
+//! The worker: claims tasks, fetches pages, delivers batches, runs the
+//! maintenance passes. Any number of them share one Redis.
+//!
+//! `runtime` wires apalis to our queues, `tasks` holds one module for each kind of
+//! task, `maintenance` the passes that keep the queues moving.
 
+mod context;
+mod executor;
+mod health;
+mod maintenance;
+mod runtime;
+mod tasks;
+
+pub use runtime::run;

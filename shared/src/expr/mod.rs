@@ -1,3 +1,6 @@
 //! Expressions: dotted paths and `{{placeholders}}`. (JSONata gets its place beside them.)
+mod cast;
+mod merge;
 pub mod path;
+mod placeholder;
 pub mod template;

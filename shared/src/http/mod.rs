@@ -1,101 +1,33 @@
-//! The guarded outbound client: every call to a webhook or a source goes through it.
-use crate::integration::HttpRequest;
-use bytes::Bytes;
-use std::{sync::Arc, time::Duration};
-use url::Url;
+//! The guarded outbound client: every call to a webhook, a source or a token
+//! endpoint goes through it.
+//!
+//! A target is checked twice. [`TargetPolicy::check_url`] sees what a URL says
+//! (scheme, host form, literal addresses) and answers the person who gave it;
+//! the resolver then sees what a name resolves to, drops every address that is
+//! neither public nor allowed, and hands the rest to the connector, so that the
+//! address that was checked is the address that is dialled. Nothing is read from
+//! the environment: a proxy would dial for us, unchecked.
+//!
+//! An exchange has one deadline, from the look-up to the last byte of the body, and
+//! caps: [`MAX_URL_BYTES`] for the URL, 100 headers and 400 KiB for an HTTP/1 head
+//! (hyper's own), [`MAX_HEADER_LIST_BYTES`] for an HTTP/2 one, and the caller's
+//! number of decoded bytes for the body.
+//!
+//! [`serve`](serve::serve) is the other direction: a small HTTP server for
+//! `/metrics` and samples.
 
-/// Which targets outbound calls may reach.
-#[derive(Debug, Clone, Default)]
-pub struct TargetPolicy {}
-impl TargetPolicy {
-    /// `allow`: CIDR or CIDR:port rules (`SYNCLINE_ALLOW_TARGETS`); `allow_http`: plain http to allowed targets.
-    /// # Errors
-    /// One message a rule that can't be read.
-    pub fn new(allow: &[String], allow_http: bool) -> Result<Self, Vec<String>> {
-        let _ = (allow, allow_http);
-        unimplemented!()
-    }
-    /// Checks what can be checked without a look-up: scheme, host form, literal addresses, user info.
-    /// # Errors
-    /// A message for the person who gave the URL.
-    pub fn check_url(&self, url: &Url) -> Result<(), String> {
-        let _ = url;
-        unimplemented!()
-    }
-}
+mod client;
+mod error;
+mod guard;
+pub mod ranges;
+mod resolver;
+mod response;
+pub mod serve;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Redirects {
-    /// 3xx is returned as it is
-    None,
-    /// followed within the same origin, at most 5
-    SameOrigin,
-}
-
-/// Why an exchange failed below HTTP.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct OutboundError {
-    pub kind: OutboundErrorKind,
-    pub message: String,
-}
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutboundErrorKind {
-    Blocked,
-    Dns,
-    Connect,
-    Tls,
-    Timeout,
-    Reset,
-    BodyTooLarge,
-    Protocol,
-}
-
-/// One per process; cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Outbound {
-    inner: Arc<()>,
-}
-impl Outbound {
-    /// # Errors
-    /// When the TLS roots can't be loaded.
-    pub fn new(policy: TargetPolicy) -> Result<Self, OutboundError> {
-        let _ = policy;
-        unimplemented!()
-    }
-    /// Sends; `request.timeout` bounds the whole exchange, reading of the body included.
-    /// # Errors
-    /// See [`OutboundErrorKind`].
-    pub async fn send(
-        &self,
-        request: HttpRequest,
-        redirects: Redirects,
-        max_body_bytes: u64,
-    ) -> Result<Response, OutboundError> {
-        let _ = (request, redirects, max_body_bytes, &self.inner);
-        unimplemented!()
-    }
-}
-
-/// An answer whose body is read piece by piece, under the request's deadline.
-#[derive(Debug)]
-pub struct Response {
-    pub status: http::StatusCode,
-    pub headers: http::HeaderMap,
-    pub elapsed: Duration,
-}
-impl Response {
-    /// The next piece of the (decompressed) body.
-    /// # Errors
-    /// Deadline, reset, or more than `max_body_bytes`.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, OutboundError> {
-        unimplemented!()
-    }
-    /// At most `limit` bytes of the body; the rest is not read.
-    /// # Errors
-    /// Deadline or reset.
-    pub async fn prefix(&mut self, limit: usize) -> Result<Bytes, OutboundError> {
-        let _ = limit;
-        unimplemented!()
-    }
-}
+pub use client::is_reserved_header;
+pub use client::{
+    MAX_HEADER_LIST_BYTES, MAX_REDIRECTS, MAX_TIMEOUT, Outbound, Redirects, USER_AGENT,
+};
+pub use error::{OutboundError, OutboundErrorKind};
+pub use guard::{MAX_URL_BYTES, TargetPolicy};
+pub use response::Response;

@@ -1,4 +1,22 @@
-//! Event types and the envelope.
+//! Events: their types, and the exact bytes that are sent.
+//!
+//! The bytes of an event are a pure function of what was frozen with its batch
+//! (id, time, extent), of the committed chunks and of the run's unchanging parts,
+//! so every retry is byte-equal, whichever worker sends it. [`FORMAT`] names the
+//! layout; a change of it needs a new one beside it for batches already frozen.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value, json};
+
+use super::run::{RunSpec, RunStatus, RunView};
+use crate::{clock::Timestamp, ids::EventId};
+
+/// The layout of the bytes below; golden files in the tests hold it still.
+pub const FORMAT: u32 = 1;
+
+/// Digits of the record count at the start of a chunk.
+const COUNT_DIGITS: usize = 10;
 
 /// Every event type a webhook can subscribe to.
 pub const EVENT_TYPES: &[&str] = &[
@@ -6,8 +24,8 @@ pub const EVENT_TYPES: &[&str] = &[
     "sync_job_run:updated",
     "sync_job_run:deleted",
     "sync_job_run:started",
-    "sync_job_run:record",
-    "sync_job_run:record_error",
+    RECORD,
+    RECORD_ERROR,
     "sync_job_run:rate_limited",
     "sync_job_run:completed",
     "sync_job_run:failed",
@@ -23,3 +41,389 @@ pub const EVENT_TYPES: &[&str] = &[
     "webhook:disabled",
     "test",
 ];
+
+pub const STARTED: &str = "sync_job_run:started";
+pub const RECORD: &str = "sync_job_run:record";
+pub const RECORD_ERROR: &str = "sync_job_run:record_error";
+pub const RATE_LIMITED: &str = "sync_job_run:rate_limited";
+
+/// A frozen batch: what the functions below turn into bytes, always the same ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    pub event: EventId,
+    /// When it was formed, ms since the epoch.
+    pub created_ms: i64,
+    pub event_type: String,
+    pub first_seq: u64,
+    pub records: u64,
+    /// Attempts made before this one.
+    pub attempts: u32,
+    /// As committed; see [`open_chunk`].
+    pub chunks: Vec<Vec<u8>>,
+}
+
+/// A chunk that can't be what a commit wrote.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("chunk {0} of the batch can't be read")]
+pub struct UnreadableChunk(usize);
+
+/// Opens a chunk: room for the count, then the parent values (`{…}`, or empty for a
+/// root), then a newline. Records follow, joined by commas.
+pub fn open_chunk(buffer: &mut Vec<u8>, parents: &str) {
+    buffer.extend_from_slice(&[b'0'; COUNT_DIGITS]);
+    buffer.push(b' ');
+    buffer.extend_from_slice(parents.as_bytes());
+    buffer.push(b'\n');
+}
+
+/// Writes the count into a chunk begun by [`open_chunk`].
+pub fn close_chunk(buffer: &mut [u8], records: u32) {
+    let digits = format!("{records:0COUNT_DIGITS$}");
+    if let Some(room) = buffer.get_mut(..COUNT_DIGITS) {
+        room.copy_from_slice(digits.as_bytes());
+    }
+}
+
+struct ChunkParts<'a> {
+    records: u32,
+    parents: &'a str,
+    bytes: &'a [u8],
+}
+
+fn read_chunk(index: usize, chunk: &[u8]) -> Result<ChunkParts<'_>, UnreadableChunk> {
+    let unreadable = || UnreadableChunk(index);
+    let end = chunk
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .ok_or_else(unreadable)?;
+    let head = std::str::from_utf8(&chunk[..end]).map_err(|_| unreadable())?;
+    let (count, parents) = head.split_once(' ').ok_or_else(unreadable)?;
+    let records = count.parse().map_err(|_| unreadable())?;
+    Ok(ChunkParts {
+        records,
+        parents,
+        bytes: &chunk[end + 1..],
+    })
+}
+
+/// `resource` and `method` of the node that a stream belongs to.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamName<'a> {
+    pub resource: &'a str,
+    pub method: &'a str,
+}
+
+/// The bytes of a `record` event.
+///
+/// # Errors
+/// A chunk that no commit wrote.
+pub fn record_event(
+    spec: &RunSpec,
+    stream: StreamName<'_>,
+    batch: &Batch,
+) -> Result<Vec<u8>, UnreadableChunk> {
+    let chunks = batch
+        .chunks
+        .iter()
+        .enumerate()
+        .map(|(index, chunk)| read_chunk(index, chunk))
+        .collect::<Result<Vec<_>, _>>()?;
+    let last_seq = batch.first_seq + batch.records.saturating_sub(1);
+    let mut meta = format!(
+        r#"{{"first_seq":{},"last_seq":{last_seq},"count":{}"#,
+        batch.first_seq, batch.records
+    );
+    if chunks.iter().any(|chunk| !chunk.parents.is_empty()) {
+        meta.push_str(r#","parents":["#);
+        let each = chunks
+            .iter()
+            .flat_map(|chunk| (0..chunk.records).map(move |_| chunk.parents));
+        for (i, parents) in each.enumerate() {
+            if i > 0 {
+                meta.push(',');
+            }
+            meta.push_str(if parents.is_empty() { "{}" } else { parents });
+        }
+        meta.push(']');
+    }
+    meta.push('}');
+
+    let size: usize = chunks.iter().map(|chunk| chunk.bytes.len() + 1).sum();
+    let mut bytes = Vec::with_capacity(size + meta.len() + 1024);
+    open_envelope(&mut bytes, spec, batch);
+    bytes.extend_from_slice(b",\"resource\":");
+    push_json(&mut bytes, &stream.resource);
+    bytes.extend_from_slice(b",\"method\":");
+    push_json(&mut bytes, &stream.method);
+    bytes.extend_from_slice(b",\"meta\":");
+    bytes.extend_from_slice(meta.as_bytes());
+    bytes.extend_from_slice(b",\"records\":[");
+    for (i, chunk) in chunks.iter().enumerate() {
+        if i > 0 {
+            bytes.push(b',');
+        }
+        bytes.extend_from_slice(chunk.bytes);
+    }
+    bytes.extend_from_slice(b"]}}");
+    Ok(bytes)
+}
+
+/// The bytes of any other event of a run; `details` are the payload's own fields.
+#[must_use]
+pub fn run_event(spec: &RunSpec, batch: &Batch, details: &Map<String, Value>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1024);
+    open_envelope(&mut bytes, spec, batch);
+    for (name, value) in details {
+        bytes.push(b',');
+        push_json(&mut bytes, name);
+        bytes.push(b':');
+        push_json(&mut bytes, value);
+    }
+    bytes.extend_from_slice(b"}}");
+    bytes
+}
+
+/// The envelope up to and including the payload's common fields, payload still open.
+fn open_envelope(bytes: &mut Vec<u8>, spec: &RunSpec, batch: &Batch) {
+    let fields: [(&str, String); 6] = [
+        ("{\"id\":", batch.event.to_string()),
+        (",\"event\":", batch.event_type.clone()),
+        (",\"event_type\":", batch.event_type.clone()),
+        (",\"created_at\":", Timestamp(batch.created_ms).to_string()),
+        (",\"environment_id\":", spec.environment_id.to_string()),
+        (",\"webhook_id\":", spec.webhook_id.to_string()),
+    ];
+    let payload: [(&str, String); 5] = [
+        (",\"payload\":{\"sync_job_run_id\":", spec.id.to_string()),
+        (",\"sync_job_id\":", spec.sync_job_id.to_string()),
+        (
+            ",\"integrated_account_id\":",
+            spec.integrated_account_id.to_string(),
+        ),
+        (",\"tenant_id\":", spec.tenant_id.clone()),
+        (",\"integration_name\":", spec.integration_name.clone()),
+    ];
+    for (name, value) in fields.iter().chain(&payload) {
+        bytes.extend_from_slice(name.as_bytes());
+        push_json(bytes, value);
+    }
+}
+
+fn push_json(bytes: &mut Vec<u8>, value: &impl serde::Serialize) {
+    // Strings and JSON values always serialise, and a Vec takes every byte.
+    if serde_json::to_writer(&mut *bytes, value).is_err() {
+        bytes.extend_from_slice(b"null");
+    }
+}
+
+/// Payload of `started`, as its chunk holds it.
+#[must_use]
+pub fn started_details(spec: &RunSpec, resources: &[String]) -> Map<String, Value> {
+    let mut details = Map::new();
+    details.insert("trigger".to_owned(), json!(spec.trigger));
+    details.insert("args".to_owned(), spec.args.clone());
+    details.insert("resources".to_owned(), json!(resources));
+    details
+}
+
+/// Payload of `rate_limited`, from its chunk: `<resource> <ms since the epoch>`.
+#[must_use]
+pub fn rate_limited_details(chunk: &str) -> Map<String, Value> {
+    let (resource, until) = chunk.rsplit_once(' ').unwrap_or((chunk, "0"));
+    let mut details = Map::new();
+    details.insert("resource".to_owned(), json!(resource));
+    details.insert(
+        "retry_at".to_owned(),
+        json!(Timestamp(until.parse().unwrap_or(0))),
+    );
+    details
+}
+
+/// Payload of `record_error`, from the error as it is listed.
+#[must_use]
+pub fn record_error_details(mut error: Map<String, Value>) -> Map<String, Value> {
+    let mut details = Map::new();
+    for name in ["resource", "method", "parent"] {
+        if let Some(value) = error.remove(name) {
+            details.insert(name.to_owned(), value);
+        }
+    }
+    details.insert("error".to_owned(), Value::Object(error));
+    details
+}
+
+/// Payload of the terminal event; nothing in it changes once the event is queued.
+#[must_use]
+pub fn terminal_details(view: &RunView) -> Map<String, Value> {
+    let resources: Vec<Value> = view
+        .progress
+        .iter()
+        .map(|of| {
+            json!({
+                "resource": of.resource,
+                "method": of.method,
+                "records": of.records,
+                "errors": of.errors,
+                "records_dead": of.records_dead,
+                "last_seq": of.seq,
+            })
+        })
+        .collect();
+    let started = view.started_at.unwrap_or(view.created_at).0;
+    let mut details = Map::new();
+    details.insert("records_synced".to_owned(), json!(view.records_delivered));
+    details.insert("records_dead".to_owned(), json!(view.records_dead));
+    details.insert("errors".to_owned(), json!(view.errors));
+    details.insert(
+        "duration_ms".to_owned(),
+        json!(view.finished_at.map_or(0, |finished| finished.0 - started)),
+    );
+    details.insert("resources".to_owned(), Value::Array(resources));
+    if view.status != RunStatus::Completed {
+        let error = view.error.as_ref().map_or_else(
+            || json!({"code": "stopped", "message": "the run was stopped by request", "resource": null}),
+            |error| json!(error),
+        );
+        details.insert("error".to_owned(), error);
+    }
+    details
+}
+
+/// The resource and method of each stream, by the run's state.
+#[must_use]
+pub fn stream_name<'s>(state: &'s HashMap<String, String>, stream: &str) -> StreamName<'s> {
+    let field = |name: &str| {
+        state
+            .get(&format!("n{stream}:{name}"))
+            .map_or("", String::as_str)
+    };
+    StreamName {
+        resource: field("resource"),
+        method: field("method"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::run::{ErrorHandling, Trigger};
+
+    fn spec() -> RunSpec {
+        RunSpec {
+            id: crate::ids::RunId::from_bits(1),
+            environment_id: crate::ids::EnvironmentId::from_bits(2),
+            sync_job_id: crate::ids::SyncJobId::from_bits(3),
+            integrated_account_id: crate::ids::AccountId::from_bits(4),
+            webhook_id: crate::ids::WebhookId::from_bits(5),
+            tenant_id: "a \"tenant\"".to_owned(),
+            integration_name: "sample".to_owned(),
+            integration_hash: String::new(),
+            trigger: Trigger::Api,
+            args: json!({}),
+            error_handling: ErrorHandling::Ignore,
+            ignore_previous_run: false,
+            resources: json!([]),
+            event_types: Vec::new(),
+            batch_records: 100,
+            batch_bytes: 1000,
+            linger_ms: 0,
+            delivery_concurrency: 1,
+            retention_days: 1,
+        }
+    }
+
+    fn batch(event_type: &str, records: u64, chunks: &[(&str, u32, &str)]) -> Batch {
+        let chunks = chunks
+            .iter()
+            .map(|(parents, count, records)| {
+                let mut chunk = Vec::new();
+                open_chunk(&mut chunk, parents);
+                chunk.extend_from_slice(records.as_bytes());
+                close_chunk(&mut chunk, *count);
+                chunk
+            })
+            .collect();
+        Batch {
+            event: crate::ids::EventId::from_bits(6),
+            created_ms: 1_714_564_800_007,
+            event_type: event_type.to_owned(),
+            first_seq: 7,
+            records,
+            attempts: 0,
+            chunks,
+        }
+    }
+
+    const NAME: StreamName<'static> = StreamName {
+        resource: "wms/orders",
+        method: "list",
+    };
+    const HEAD: &str = concat!(
+        r#"{"id":"evt_00000000000000000000000006","event":"sync_job_run:record","#,
+        r#""event_type":"sync_job_run:record","created_at":"2024-05-01T12:00:00.007Z","#,
+        r#""environment_id":"env_00000000000000000000000002","webhook_id":"wh_00000000000000000000000005","#,
+        r#""payload":{"sync_job_run_id":"run_00000000000000000000000001","sync_job_id":"job_00000000000000000000000003","#,
+        r#""integrated_account_id":"acc_00000000000000000000000004","tenant_id":"a \"tenant\"","#,
+        r#""integration_name":"sample","resource":"wms/orders","method":"list","#,
+    );
+
+    #[test]
+    fn records_are_sent_byte_for_byte_as_the_source_gave_them() {
+        let batch = batch(
+            RECORD,
+            3,
+            &[
+                ("", 2, r#"{"id":9007199254740993},{ "p" : 1.10 }"#),
+                ("", 1, "3"),
+            ],
+        );
+        let bytes = record_event(&spec(), NAME, &batch).expect("readable");
+        let expected = format!(
+            "{HEAD}{}",
+            r#""meta":{"first_seq":7,"last_seq":9,"count":3},"records":[{"id":9007199254740993},{ "p" : 1.10 },3]}}"#
+        );
+        assert_eq!(String::from_utf8(bytes).expect("text"), expected);
+    }
+
+    #[test]
+    fn each_child_record_names_the_parent_it_came_from() {
+        let batch = batch(
+            RECORD,
+            3,
+            &[
+                (r#"{"resources.o.id":1}"#, 2, "1,2"),
+                (r#"{"resources.o.id":2}"#, 1, "3"),
+            ],
+        );
+        let bytes = record_event(&spec(), NAME, &batch).expect("readable");
+        let value: Value = serde_json::from_slice(&bytes).expect("JSON");
+        assert_eq!(
+            value["payload"]["meta"]["parents"],
+            json!([{"resources.o.id": 1}, {"resources.o.id": 1}, {"resources.o.id": 2}])
+        );
+    }
+
+    #[test]
+    fn other_events_carry_their_own_fields_beside_the_common_ones() {
+        let batch = batch(RATE_LIMITED, 0, &[]);
+        let bytes = run_event(
+            &spec(),
+            &batch,
+            &rate_limited_details("wms/orders 1714564800007"),
+        );
+        let value: Value = serde_json::from_slice(&bytes).expect("JSON");
+        assert_eq!(value["event"], RATE_LIMITED);
+        assert_eq!(value["payload"]["retry_at"], "2024-05-01T12:00:00.007Z");
+        assert_eq!(
+            value["payload"]["sync_job_run_id"],
+            "run_00000000000000000000000001"
+        );
+    }
+
+    #[test]
+    fn a_damaged_chunk_is_an_error_and_no_panic() {
+        let mut batch = batch(RECORD, 1, &[]);
+        batch.chunks.push(b"no newline".to_vec());
+        assert_eq!(record_event(&spec(), NAME, &batch), Err(UnreadableChunk(0)));
+    }
+}

@@ -8,7 +8,10 @@ use super::{
     scripts,
     scripts::unexpected,
 };
-use crate::ids::{EventId, RunId};
+use crate::{
+    ids::{EventId, RunId},
+    model::event::Batch,
+};
 
 /// Settled events listed for one run; older ones make room.
 pub const MAX_LISTED_EVENTS: usize = 10_000;
@@ -21,21 +24,6 @@ pub struct DeliveryHandle {
     pub run: RunId,
     /// `c`, or the index of a node.
     pub stream: String,
-}
-
-/// A frozen batch: what [`crate::model::event`] turns into bytes, always the same ones.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
-    pub event: EventId,
-    /// When it was formed, ms since the epoch.
-    pub created_ms: i64,
-    pub event_type: String,
-    pub first_seq: u64,
-    pub records: u64,
-    /// Attempts made before this one.
-    pub attempts: u32,
-    /// As committed; see [`super::fetches::Chunk`].
-    pub chunks: Vec<Vec<u8>>,
 }
 
 /// What a delivery task has to do next.

@@ -5,7 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Store, StoreResult, queue::millis, scripts, scripts::unexpected};
-use crate::{ids::RunId, model::run::ErrorHandling};
+use crate::{
+    ids::{RunId, WebhookId},
+    model::run::ErrorHandling,
+};
 
 /// Errors listed for one run; the count goes on beyond.
 pub const MAX_LISTED_ERRORS: usize = 10_000;
@@ -99,7 +102,7 @@ pub struct FetchFailure<'a> {
     pub resource: &'a str,
 }
 
-fn step(script: &str, answer: &str) -> StoreResult<FetchStep> {
+pub(super) fn step(script: &str, answer: &str) -> StoreResult<FetchStep> {
     match answer {
         "ok" => Ok(FetchStep::Done),
         "stale" => Ok(FetchStep::Stale),
@@ -156,6 +159,24 @@ impl Store {
             "run_ended" => Ok(Committed::RunEnded),
             other => Err(unexpected("commit_page", other)),
         }
+    }
+
+    /// Whether undelivered bytes of the stream or of the webhook are over their mark.
+    ///
+    /// # Errors
+    /// [`super::StoreError::Unavailable`].
+    pub async fn is_over_mark(
+        &self,
+        run: RunId,
+        node: usize,
+        webhook: WebhookId,
+    ) -> StoreResult<bool> {
+        let (stream, all): (bool, bool) = redis::pipe()
+            .hexists(self.keys().run(run), format!("s{node}:over"))
+            .hexists(self.keys().flow(webhook), "over")
+            .query_async(&mut self.connection())
+            .await?;
+        Ok(stream || all)
     }
 
     /// Makes a failed fetch ready again after `delay`, with one more attempt counted.

@@ -7,14 +7,20 @@
 
 mod connection;
 pub mod deliveries;
+mod documents;
 pub mod fetches;
+pub mod idempotency;
 pub mod keys;
+mod object_keys;
+pub mod objects;
 mod page;
 pub mod queue;
 pub mod runs;
 mod scripts;
+pub mod tokens;
 
 pub use connection::{BootCheck, RedisSubscription, Store};
+pub use documents::document_hash;
 pub use page::{Page, PageRequest};
 
 /// Why a call to the store failed.

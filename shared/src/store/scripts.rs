@@ -35,6 +35,11 @@ script!(UNPARK, ["clock", "queue", "flow"], "unpark");
 script!(CREATE_RUN, ["clock", "queue"], "create_run");
 script!(START_RUN, ["clock", "queue", "flow", "stream"], "start_run");
 script!(
+    FAIL_START,
+    ["clock", "queue", "flow", "stream", "run"],
+    "fail_start"
+);
+script!(
     STOP_RUN,
     ["clock", "queue", "flow", "stream", "run"],
     "stop_run"

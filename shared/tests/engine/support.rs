@@ -6,11 +6,12 @@ use bytes::Bytes;
 use redis::AsyncCommands;
 use shared::{
     ids::{AccountId, EnvironmentId, RunId, SyncJobId, WebhookId},
+    model::event::Batch,
     model::run::{ErrorHandling, RunSpec, RunView, Trigger},
     queue::task::FetchBody,
     store::{
         Store,
-        deliveries::{Batch, DeliveryHandle, NextBatch, Outcome},
+        deliveries::{DeliveryHandle, NextBatch, Outcome},
         fetches::{
             After, Child, Chunk, Committed, FetchFailure, FetchHandle, FetchStep, PageCommit,
         },

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 pub use list::RunFilter;
 
 use super::{
-    Page, PageRequest, Store, StoreError, StoreResult, fetches::FetchStep, scripts,
+    Page, PageRequest, Store, StoreError, StoreResult,
+    fetches::{FetchStep, step},
+    scripts,
     scripts::unexpected,
 };
 use crate::{
@@ -170,12 +172,23 @@ impl Runs {
                 field("previous", previous.to_string());
             }
         }
-        match self.store.invoke::<String>(&call).await?.as_str() {
-            "ok" => Ok(FetchStep::Done),
-            "stale" => Ok(FetchStep::Stale),
-            "run_ended" => Ok(FetchStep::RunEnded),
-            other => Err(unexpected("start_run", other)),
-        }
+        step("start_run", &self.store.invoke::<String>(&call).await?)
+    }
+
+    /// Fails a run that can't be planned, under the claim of its `StartRun` task.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn fail_start(
+        &self,
+        task: &str,
+        token: &str,
+        run: RunId,
+        message: &str,
+    ) -> StoreResult<FetchStep> {
+        let mut call = self.store.call(&scripts::FAIL_START);
+        call.arg(task).arg(token).arg(run.to_string()).arg(message);
+        step("fail_start", &self.store.invoke::<String>(&call).await?)
     }
 
     /// Stops a run: nothing more is fetched, what was committed is still delivered. Harmless when it has ended.

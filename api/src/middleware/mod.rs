@@ -1,0 +1,2 @@
+//! What happens around every request.
+pub mod request;

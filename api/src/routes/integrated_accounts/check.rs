@@ -1,0 +1,191 @@
+//! The check of an account's credentials: the integration's `validation` action,
+//! made through the guarded client, within [`CHECK_DEADLINE`].
+//!
+//! What is shown of a failure holds no secret: the source's answer is not repeated,
+//! and values of credentials are struck out of every message.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use shared::{
+    clock::Timestamp,
+    expr::template::Scope,
+    http::{OutboundErrorKind, Redirects},
+    integration::Integration,
+    model::account::{Account, AccountError, AccountStatus},
+};
+
+use crate::{error::ApiError, state::AppState};
+
+/// All requests of one check together take no longer.
+const CHECK_DEADLINE: Duration = Duration::from_secs(10);
+/// Bytes of an answer at most; its content doesn't matter.
+const MAX_ANSWER_BYTES: u64 = 1024 * 1024;
+/// Credentials shorter than this aren't struck out: they would make messages unreadable, and are no secrets.
+const MIN_SECRET_CHARS: usize = 4;
+
+/// Why a check failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    code: &'static str,
+    message: String,
+}
+
+/// What a check needs to know of an account.
+pub struct Subject<'a> {
+    pub credentials: &'a Value,
+    pub context: &'a Map<String, Value>,
+    pub account_id: String,
+    pub tenant_id: &'a str,
+}
+
+/// The credentials of an account, in the clear.
+pub fn open_credentials(state: &AppState, account: &Account) -> Result<Value, ApiError> {
+    state.sealer.open_json(&account.id.to_string(), &account.sealed_credentials).map_err(|error| {
+        tracing::error!(%error, account.id = %account.id, "the credentials of an account can't be opened");
+        ApiError::internal()
+    })
+}
+
+/// Runs the integration's check, if it has one.
+pub async fn check(
+    state: &AppState,
+    integration: &Integration,
+    subject: &Subject<'_>,
+) -> Result<(), Failure> {
+    let outcome = tokio::time::timeout(CHECK_DEADLINE, requests(state, integration, subject)).await;
+    let outcome = outcome.unwrap_or_else(|_| {
+        Err(Failure {
+            code: "timeout",
+            message: format!(
+                "the source did not answer within {} s",
+                CHECK_DEADLINE.as_secs()
+            ),
+        })
+    });
+    outcome.map_err(|failure| Failure {
+        message: without_secrets(&failure.message, subject.credentials),
+        ..failure
+    })
+}
+
+async fn requests(
+    state: &AppState,
+    integration: &Integration,
+    subject: &Subject<'_>,
+) -> Result<(), Failure> {
+    let context = Value::Object(subject.context.clone());
+    let account = json!({"id": subject.account_id, "tenant_id": subject.tenant_id});
+    let empty = json!({});
+    let scope = Scope {
+        roots: vec![
+            ("credentials", subject.credentials),
+            ("context", &context),
+            ("account", &account),
+            ("query", &empty),
+            ("body", &empty),
+            ("args", &empty),
+        ],
+        ..Scope::default()
+    };
+    for method in integration.validation() {
+        let request = method
+            .request(&scope, &method.first_cursor())
+            .map_err(|error| Failure {
+                code: "invalid_request",
+                message: error.to_string(),
+            })?;
+        let response = state
+            .outbound
+            .send(request, Redirects::SameOrigin, MAX_ANSWER_BYTES)
+            .await
+            .map_err(|error| Failure {
+                code: code_of(error.kind),
+                message: error.message,
+            })?;
+        if !response.status.is_success() {
+            let status = response.status.as_u16();
+            let (code, hint) = match status {
+                401 | 403 => ("unauthorized", ": the source refuses these credentials"),
+                _ => ("upstream_error", ""),
+            };
+            return Err(Failure {
+                code,
+                message: format!("the source answered the check with status {status}{hint}"),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn code_of(kind: OutboundErrorKind) -> &'static str {
+    match kind {
+        OutboundErrorKind::Blocked => "target_blocked",
+        OutboundErrorKind::Dns => "dns_failed",
+        OutboundErrorKind::Connect => "connect_failed",
+        OutboundErrorKind::Tls => "tls_failed",
+        OutboundErrorKind::Timeout => "timeout",
+        OutboundErrorKind::Reset => "connection_reset",
+        OutboundErrorKind::BodyTooLarge => "body_too_large",
+        OutboundErrorKind::Protocol => "protocol_error",
+    }
+}
+
+/// `message` with every text of `credentials` struck out.
+fn without_secrets(message: &str, credentials: &Value) -> String {
+    match credentials {
+        Value::String(secret) if secret.chars().count() >= MIN_SECRET_CHARS => {
+            let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+            message
+                .replace(secret.as_str(), "[redacted]")
+                .replace(&encoded, "[redacted]")
+        }
+        Value::Array(items) => items.iter().fold(message.to_owned(), |message, item| {
+            without_secrets(&message, item)
+        }),
+        Value::Object(fields) => fields.values().fold(message.to_owned(), |message, item| {
+            without_secrets(&message, item)
+        }),
+        _ => message.to_owned(),
+    }
+}
+
+/// Writes the outcome of a check into the account. An account that was switched
+/// off meanwhile stays so.
+pub fn settle(account: &mut Account, outcome: &Result<(), Failure>) {
+    let now = Timestamp::now();
+    account.last_validated_at = Some(now);
+    account.updated_at = now;
+    match outcome {
+        Ok(()) => {
+            account.last_error = None;
+            account.status = AccountStatus::Active;
+        }
+        Err(failure) => {
+            let (code, message) = (failure.code.to_owned(), failure.message.clone());
+            account.last_error = Some(AccountError {
+                code,
+                message,
+                at: now,
+            });
+            account.status = AccountStatus::ValidationError;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_holds_no_credential() {
+        let credentials =
+            json!({"user": "ab", "key": "s3cret/key", "more": {"list": ["token-xyz"]}});
+        let message =
+            "GET https://a.example/?k=s3cret%2Fkey&t=token-xyz failed for ab (s3cret/key)";
+        assert_eq!(
+            without_secrets(message, &credentials),
+            "GET https://a.example/?k=[redacted]&t=[redacted] failed for ab ([redacted])"
+        );
+    }
+}

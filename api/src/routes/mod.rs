@@ -1,0 +1,16 @@
+//! One folder a kind of object, one file a verb.
+pub mod integrated_accounts;
+pub mod integrations;
+pub mod service;
+pub mod sync_job_runs;
+pub mod sync_jobs;
+pub mod webhooks;
+
+use serde::Serialize;
+
+/// What a deletion answers.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Deleted {
+    /// Of what was deleted.
+    pub id: String,
+}

@@ -1,0 +1,29 @@
+//! `GET /sync-job-run/{id}/event`
+
+use actix_web::HttpResponse;
+use shared::ids::RunId;
+
+use crate::{
+    answer::Answer,
+    error::ApiError,
+    extract::{Caller, Read},
+};
+
+/// What was sent for a run, in order, with its outcome (metadata, not bodies).
+#[utoipa::path(
+    get, path = "/api/v1/ipaas/sync-job-run/{id}/event", tag = "sync-job-run", operation_id = "list_sync_job_run_events",
+    responses((status = 200, description = "A page", body = crate::openapi::List<Object>))
+)]
+pub async fn events(caller: Caller<Read>) -> Result<HttpResponse, ApiError> {
+    let id: RunId = caller.id("sync job run")?;
+    // The cursor is a position in the run's own list.
+    let query = caller.list_query(&[], |row| row.parse::<u64>().is_ok())?;
+    let page = caller
+        .state
+        .store
+        .runs()
+        .events(caller.environment, id, &query.page)
+        .await?;
+    let page = page.ok_or_else(|| ApiError::not_found("sync job run"))?;
+    Ok(Answer::page(&page, &query.page)?.into())
+}

@@ -1,0 +1,39 @@
+//! Checking a sync job as a whole, against its integration.
+
+use serde_json::Value;
+use shared::{ids::EnvironmentId, model::sync_job::SyncJobInput, plan::Plan};
+
+use crate::{error::ApiError, state::AppState};
+
+/// Reads a sync job and compiles its resources: every fault of both at once.
+pub async fn read(
+    state: &AppState,
+    environment: EnvironmentId,
+    body: &Value,
+) -> Result<SyncJobInput, ApiError> {
+    let (input, mut faults) = SyncJobInput::read(body, environment);
+    let Some(input) = input else {
+        return Err(ApiError::validation(&faults));
+    };
+    match state
+        .catalog
+        .by_name(&state.store, environment, &input.integration_name)
+        .await?
+    {
+        Some(entry) => {
+            let compiled = state.catalog.compiled(&state.store, &entry.hash).await?;
+            if let Err(found) = Plan::compile(&input.resources, &compiled.integration) {
+                for fault in found.as_slice() {
+                    faults.push(&fault.pointer, &fault.message);
+                }
+            }
+        }
+        None => faults.push(
+            "/integration_name",
+            "names no integration; `GET /integration` lists them",
+        ),
+    }
+    faults
+        .into_result(input)
+        .map_err(|faults| ApiError::validation(&faults))
+}

@@ -1,0 +1,29 @@
+//! `DELETE /webhook/{id}`
+
+use actix_web::HttpResponse;
+use shared::{ids::WebhookId, model::webhook::Webhook};
+
+use crate::{
+    answer::Answer,
+    error::ApiError,
+    extract::{Caller, Write},
+    routes::Deleted,
+};
+
+/// Deletes a webhook. No further run can be made for it.
+#[utoipa::path(
+    delete, path = "/api/v1/ipaas/webhook/{id}", tag = "webhook", operation_id = "delete_webhook",
+    responses((status = 200, description = "Deleted", body = Deleted))
+)]
+pub async fn delete(caller: Caller<Write>) -> Result<HttpResponse, ApiError> {
+    let id: WebhookId = caller.id("webhook")?;
+    caller.query(&[])?;
+    let deleted = caller
+        .state
+        .store
+        .objects()
+        .delete::<Webhook>(caller.environment, id, |_| {})
+        .await?;
+    deleted.ok_or_else(|| ApiError::not_found("webhook"))?;
+    Ok(Answer::deleted(id)?.into())
+}

@@ -1,0 +1,29 @@
+//! `/webhook`: where events go.
+pub mod create;
+pub mod delete;
+pub mod get;
+pub mod list;
+pub mod rotate_secret;
+pub mod update;
+pub mod view;
+
+use shared::{fault::Faults, http::TargetPolicy, model::webhook::WebhookInput};
+use url::Url;
+
+/// Adds what the policy of outbound calls says about the target.
+fn check_target(
+    input: Result<WebhookInput, Faults>,
+    policy: &TargetPolicy,
+) -> Result<WebhookInput, Faults> {
+    let input = input?;
+    let mut faults = Faults::default();
+    match Url::parse(&input.target_url) {
+        Ok(url) => {
+            if let Err(message) = policy.check_url(&url) {
+                faults.push("/target_url", message);
+            }
+        }
+        Err(error) => faults.push("/target_url", format!("is not a URL: {error}")),
+    }
+    faults.into_result(input)
+}

@@ -1,0 +1,98 @@
+//! `POST /webhook/{id}/rotate-secret`
+
+use actix_web::HttpResponse;
+use serde_json::Value;
+use shared::{
+    clock::Timestamp,
+    fault::{Faults, Fields},
+    ids::{EnvironmentId, WebhookId},
+    model::webhook::{PreviousSecret, Webhook},
+    seal::token::new_webhook_secret,
+};
+
+use super::{create::current_secret, view::WebhookView};
+use crate::{
+    answer::Answer,
+    error::ApiError,
+    extract::{Caller, Write},
+    state::AppState,
+};
+
+/// How long both secrets sign when the client doesn't say, in hours.
+const DEFAULT_OVERLAP_HOURS: u64 = 24;
+/// How long both secrets may sign at most, in hours: a week.
+const MAX_OVERLAP_HOURS: u64 = 168;
+const MS_PER_HOUR: i64 = 3_600_000;
+
+/// How a secret is rotated.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(
+    dead_code,
+    reason = "describes the body in the OpenAPI document; it is read field by field"
+)]
+pub struct RotateSecret {
+    /// How long the old secret signs beside the new one, in hours.
+    #[schema(minimum = 0, maximum = 168, default = 24)]
+    overlap_hours: Option<u64>,
+}
+
+/// Gives a webhook a new signing secret, which is in this answer only. The old
+/// one signs beside it for a while, so that receivers can be changed over.
+#[utoipa::path(
+    post, path = "/api/v1/ipaas/webhook/{id}/rotate-secret", tag = "webhook", operation_id = "rotate_webhook_secret",
+    request_body = Option<RotateSecret>, responses((status = 200, description = "Rotated", body = WebhookView))
+)]
+pub async fn rotate_secret(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError> {
+    let id: WebhookId = caller.id("webhook")?;
+    caller.query(&[])?;
+    let body = caller.optional_json().await?;
+    let rotate = |_| rotate(&caller.state, caller.environment, id, &body.value);
+    caller.once(&body, rotate).await
+}
+
+async fn rotate(
+    state: &AppState,
+    environment: EnvironmentId,
+    id: WebhookId,
+    body: &Value,
+) -> Result<Answer, ApiError> {
+    let overlap_hours = read_overlap(body).map_err(|faults| ApiError::validation(&faults))?;
+    let now = Timestamp::now();
+    let until = Timestamp(
+        now.0
+            .saturating_add(overlap_hours.saturating_mul(MS_PER_HOUR)),
+    );
+    let sealed = state
+        .sealer
+        .seal(&id.to_string(), new_webhook_secret().expose().as_bytes());
+    let change = |webhook: &mut Webhook| {
+        let previous = std::mem::replace(&mut webhook.sealed_secret, sealed.clone());
+        webhook.previous_secret = (until > now).then_some(PreviousSecret {
+            sealed: previous,
+            until,
+        });
+        webhook.updated_at = now;
+        Ok::<(), ApiError>(())
+    };
+    let webhook = state
+        .store
+        .objects()
+        .update(environment, id, change)
+        .await
+        .map_err(ApiError::from)?;
+    let webhook = webhook.ok_or_else(|| ApiError::not_found("webhook"))?;
+    let secret = current_secret(&state.sealer, &webhook)?;
+    Answer::ok(&WebhookView::with_secret(&webhook, secret))
+}
+
+fn read_overlap(body: &Value) -> Result<i64, Faults> {
+    let mut faults = Faults::default();
+    let Some(mut fields) = Fields::new(body, "", &mut faults) else {
+        return Err(faults);
+    };
+    let hours = fields
+        .integer("overlap_hours", 0..=MAX_OVERLAP_HOURS, &mut faults)
+        .unwrap_or(DEFAULT_OVERLAP_HOURS);
+    fields.finish(&mut faults);
+    faults.into_result(i64::try_from(hours).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,133 @@
+//! Looks names up and lets only admitted addresses through.
+//!
+//! The connector dials exactly what this returns, so a name that resolves to
+//! something else a moment later (rebinding) gains nothing.
+
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    sync::Arc,
+};
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::Semaphore;
+
+use super::guard::{Admission, TargetPolicy};
+
+/// Look-ups at once in one process. Each holds a thread until the system's
+/// resolver answers, and tokio's blocking pool (512 threads) has other users.
+pub(super) const MAX_LOOKUPS: usize = 256;
+/// Addresses of one name that are tried.
+const MAX_ADDRESSES: usize = 16;
+
+/// No address of the name may be dialled.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Blocked(pub(super) String);
+
+/// The name could not be looked up.
+#[derive(Debug, thiserror::Error)]
+#[error("the host name could not be resolved: {0}")]
+pub(super) struct LookupFailed(String);
+
+/// The resolver of one port and scheme.
+pub(super) struct GuardedResolver {
+    pub(super) policy: TargetPolicy,
+    pub(super) port: u16,
+    pub(super) plain: bool,
+    pub(super) lookups: Arc<Semaphore>,
+}
+
+impl Resolve for GuardedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (policy, port, plain) = (self.policy.clone(), self.port, self.plain);
+        let lookups = self.lookups.clone();
+        Box::pin(async move {
+            let permit = lookups.acquire_owned().await?;
+            let found = tokio::task::spawn_blocking(move || {
+                // Held until the system answers, also when the caller has given up.
+                let _permit = permit;
+                (name.as_str(), 0).to_socket_addrs()
+            })
+            .await?
+            .map_err(|error| LookupFailed(error.to_string()))?;
+            let admitted = admit(policy.admission(port, plain), found)?;
+            Ok(Box::new(admitted.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// What of `found` may be dialled.
+fn admit(
+    admission: Admission<'_>,
+    found: impl Iterator<Item = SocketAddr>,
+) -> Result<Vec<SocketAddr>, Blocked> {
+    let admitted: Vec<_> = found
+        .filter(|address| admission.admits(address.ip()))
+        .take(MAX_ADDRESSES)
+        .collect();
+    if admitted.is_empty() {
+        Err(Blocked(admission.refusal()))
+    } else {
+        Ok(admitted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admitted(allow: &[&str], plain: bool, found: &[&str]) -> Option<Vec<String>> {
+        let allow: Vec<_> = allow.iter().map(|rule| (*rule).to_owned()).collect();
+        let policy = TargetPolicy::new(&allow, true).expect("rules");
+        let found = found
+            .iter()
+            .map(|ip| SocketAddr::new(ip.parse().expect("an address"), 0));
+        let admitted = admit(policy.admission(443, plain), found).ok()?;
+        Some(
+            admitted
+                .iter()
+                .map(|address| address.ip().to_string())
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn of_a_mix_only_the_public_addresses_are_dialled() {
+        let found = [
+            "10.0.0.1",
+            "93.184.215.14",
+            "::1",
+            "::ffff:127.0.0.1",
+            "2606:4700::1111",
+        ];
+        assert_eq!(
+            admitted(&[], false, &found),
+            Some(vec![
+                "93.184.215.14".to_owned(),
+                "2606:4700::1111".to_owned()
+            ])
+        );
+        assert_eq!(admitted(&[], false, &["10.0.0.1", "::1"]), None);
+        assert_eq!(admitted(&[], false, &[]), None);
+    }
+
+    #[test]
+    fn plain_http_dials_allowed_addresses_only() {
+        let found = ["10.0.0.1", "93.184.215.14"];
+        assert_eq!(
+            admitted(&["10.0.0.0/8"], true, &found),
+            Some(vec!["10.0.0.1".to_owned()])
+        );
+        assert_eq!(admitted(&["10.0.0.0/8:80"], true, &found), None);
+    }
+
+    #[test]
+    fn a_name_with_many_addresses_costs_a_bounded_number_of_tries() {
+        let found: Vec<_> = (0..100).map(|i| format!("8.8.8.{i}")).collect();
+        let found: Vec<_> = found.iter().map(String::as_str).collect();
+        assert_eq!(
+            admitted(&[], false, &found).map(|a| a.len()),
+            Some(MAX_ADDRESSES)
+        );
+    }
+}

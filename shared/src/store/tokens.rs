@@ -1,0 +1,259 @@
+//! Environments and API tokens.
+//!
+//! A token is stored under the SHA-256 of its secret, which has 256 random bits, so
+//! a lookup reveals nothing by its time and the store holds nothing to log in with.
+//! Revoking marks the row; it takes effect with the next request.
+
+use std::sync::LazyLock;
+
+use redis::{AsyncCommands, Script};
+
+use super::{Store, StoreError, StoreResult};
+use crate::{
+    clock::Timestamp,
+    ids::{EnvironmentId, TokenId},
+    model::token::{Environment, Scope, Token},
+    seal::token::hash_token,
+};
+
+/// The environment that a bootstrap token makes.
+pub const DEFAULT_ENVIRONMENT: &str = "default";
+
+static ENVIRONMENT_CREATE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("lua/environment_create.lua")));
+static TOKEN_CREATE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("lua/token_create.lua")));
+static BOOTSTRAP: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("lua/bootstrap.lua")));
+
+/// What became of the bootstrap token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bootstrap {
+    /// The store was empty: environment and token were made.
+    Created,
+    /// The token exists.
+    Present,
+    /// The store has environments and doesn't know the token: nothing was made.
+    Refused,
+}
+
+/// Environments and tokens in a store.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    store: Store,
+}
+
+impl Store {
+    #[must_use]
+    pub fn tokens(&self) -> Tokens {
+        Tokens {
+            store: self.clone(),
+        }
+    }
+}
+
+impl Tokens {
+    /// Makes an environment; `None` when the name is taken.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn create_environment(&self, name: &str) -> StoreResult<Option<Environment>> {
+        let environment = new_environment(name);
+        let reply: Vec<String> = ENVIRONMENT_CREATE
+            .key(self.store.keys().environments())
+            .arg(name)
+            .arg(write(&environment)?)
+            .invoke_async(&mut self.store.connection())
+            .await?;
+        Ok((reply.first().map(String::as_str) == Some("created")).then_some(environment))
+    }
+
+    /// All environments, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn environments(&self) -> StoreResult<Vec<Environment>> {
+        let rows: Vec<String> = self
+            .store
+            .connection()
+            .hvals(self.store.keys().environments())
+            .await?;
+        let mut environments = rows
+            .iter()
+            .map(|row| read(row))
+            .collect::<StoreResult<Vec<Environment>>>()?;
+        environments.sort_by_key(|environment| environment.id);
+        Ok(environments)
+    }
+
+    /// The environment with this name or id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn environment(&self, name_or_id: &str) -> StoreResult<Option<Environment>> {
+        let environments = self.environments().await?;
+        Ok(environments
+            .into_iter()
+            .find(|one| one.name == name_or_id || one.id.to_string() == name_or_id))
+    }
+
+    /// Stores a token with this secret.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::Unexpected`] when the secret is in use.
+    pub async fn create(
+        &self,
+        environment: EnvironmentId,
+        scope: Scope,
+        label: Option<String>,
+        secret: &str,
+    ) -> StoreResult<Token> {
+        let token = new_token(environment, scope, label, secret);
+        let reply: String = TOKEN_CREATE
+            .key(self.store.keys().token(&token.hash))
+            .key(self.store.keys().tokens())
+            .arg(token.id.to_string())
+            .arg(&token.hash)
+            .arg(write(&token)?)
+            .invoke_async(&mut self.store.connection())
+            .await?;
+        if reply == "created" {
+            Ok(token)
+        } else {
+            Err(StoreError::Unexpected(
+                "the token exists already".to_owned(),
+            ))
+        }
+    }
+
+    /// The token with this secret, unless it is revoked.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn find(&self, secret: &str) -> StoreResult<Option<Token>> {
+        let hash = hash_token(secret);
+        let row: Option<String> = self
+            .store
+            .connection()
+            .get(self.store.keys().token(&hash))
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let token: Token = read(&row)?;
+        let same: bool =
+            subtle::ConstantTimeEq::ct_eq(token.hash.as_bytes(), hash.as_bytes()).into();
+        Ok(Some(token).filter(|token| same && token.revoked_at.is_none()))
+    }
+
+    /// All tokens, oldest first, revoked ones included.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list(&self) -> StoreResult<Vec<Token>> {
+        let mut connection = self.store.connection();
+        let hashes: Vec<String> = connection.hvals(self.store.keys().tokens()).await?;
+        let mut tokens = Vec::with_capacity(hashes.len());
+        for hash in hashes {
+            let row: Option<String> = connection.get(self.store.keys().token(&hash)).await?;
+            tokens.extend(row.as_deref().map(read::<Token>).transpose()?);
+        }
+        tokens.sort_by_key(|token| token.id);
+        Ok(tokens)
+    }
+
+    /// Revokes a token; doing it again changes nothing. `None` when there is no such token.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn revoke(&self, id: TokenId) -> StoreResult<Option<Token>> {
+        let mut connection = self.store.connection();
+        let hash: Option<String> = connection
+            .hget(self.store.keys().tokens(), id.to_string())
+            .await?;
+        let Some(hash) = hash else { return Ok(None) };
+        let key = self.store.keys().token(&hash);
+        let row: Option<String> = connection.get(&key).await?;
+        let Some(mut token) = row.as_deref().map(read::<Token>).transpose()? else {
+            return Ok(None);
+        };
+        if token.revoked_at.is_none() {
+            token.revoked_at = Some(Timestamp::now());
+            // A token's row changes in no other way, so there is no update to lose.
+            let _: () = connection.set(&key, write(&token)?).await?;
+        }
+        Ok(Some(token))
+    }
+
+    /// On an empty store, makes environment [`DEFAULT_ENVIRONMENT`] with this token. Several
+    /// programs may do so at once.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn bootstrap(&self, secret: &str) -> StoreResult<Bootstrap> {
+        let environment = new_environment(DEFAULT_ENVIRONMENT);
+        let token = new_token(
+            environment.id,
+            Scope::Admin,
+            Some("bootstrap".to_owned()),
+            secret,
+        );
+        let keys = self.store.keys();
+        let reply: String = BOOTSTRAP
+            .key(keys.environments())
+            .key(keys.token(&token.hash))
+            .key(keys.tokens())
+            .arg(&environment.name)
+            .arg(write(&environment)?)
+            .arg(token.id.to_string())
+            .arg(&token.hash)
+            .arg(write(&token)?)
+            .invoke_async(&mut self.store.connection())
+            .await?;
+        match reply.as_str() {
+            "created" => Ok(Bootstrap::Created),
+            "present" => Ok(Bootstrap::Present),
+            "refused" => Ok(Bootstrap::Refused),
+            _ => Err(StoreError::Unexpected(
+                "bootstrap gave an unknown word".to_owned(),
+            )),
+        }
+    }
+}
+
+fn new_environment(name: &str) -> Environment {
+    Environment {
+        id: EnvironmentId::generate(),
+        name: name.to_owned(),
+        created_at: Timestamp::now(),
+    }
+}
+
+fn new_token(
+    environment: EnvironmentId,
+    scope: Scope,
+    label: Option<String>,
+    secret: &str,
+) -> Token {
+    Token {
+        id: TokenId::generate(),
+        environment_id: environment,
+        scope,
+        label,
+        hash: hash_token(secret),
+        created_at: Timestamp::now(),
+        revoked_at: None,
+    }
+}
+
+fn write<T: serde::Serialize>(row: &T) -> StoreResult<String> {
+    serde_json::to_string(row)
+        .map_err(|error| StoreError::Unexpected(format!("a row can't be written: {error}")))
+}
+
+fn read<T: serde::de::DeserializeOwned>(row: &str) -> StoreResult<T> {
+    serde_json::from_str(row).map_err(|error| {
+        StoreError::Unexpected(format!(
+            "a stored row can't be read: {:?}",
+            error.classify()
+        ))
+    })
+}

@@ -1,0 +1,321 @@
+//! Programs started by a test: ended with it, their output kept in a file and shown when something goes wrong.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+/// How long a program may take until it is ready, on a machine that is busy with other tests.
+pub const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two looks at a condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// Ports to try: below those that systems give to outgoing connections, so that nobody takes one by chance between
+/// its choice and its use.
+const PORT_RANGE: std::ops::Range<u16> = 20_000..30_000;
+/// Lines of a program's output that an error shows.
+const LOG_TAIL_LINES: usize = 30;
+
+/// Looks every few milliseconds until `check` gives a value; an error that says what was waited for, and the last
+/// thing seen, when `within` has passed.
+pub fn wait_until<T>(
+    what: &str,
+    within: Duration,
+    mut check: impl FnMut() -> Result<T, String>,
+) -> Result<T> {
+    let deadline = Instant::now() + within;
+    loop {
+        match check() {
+            Ok(value) => return Ok(value),
+            Err(seen) if Instant::now() >= deadline => {
+                bail!(
+                    "waited {}s until {what}; last seen: {seen}",
+                    within.as_secs()
+                )
+            }
+            Err(_) => thread::sleep(POLL_INTERVAL),
+        }
+    }
+}
+
+/// An address on loopback that nothing listens on.
+pub fn free_address() -> Result<SocketAddr> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let size = PORT_RANGE.end - PORT_RANGE.start;
+    // Test processes that run side by side start at different places.
+    let start = u16::try_from(std::process::id().wrapping_mul(97) % u32::from(size))?;
+    for _ in 0..size {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed) % size;
+        let port = PORT_RANGE.start + (start + step) % size;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!(
+        "no port is free between {} and {}",
+        PORT_RANGE.start,
+        PORT_RANGE.end
+    )
+}
+
+/// The path of a program of this workspace, built into the target directory that the running test came from.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    let me = std::env::current_exe()?;
+    let folder = me.parent().context("the test has no folder")?;
+    // Tests lie in `deps`, one below the programs.
+    let folder = if folder.ends_with("deps") {
+        folder.parent().context("`deps` has no parent")?
+    } else {
+        folder
+    };
+    let path = folder.join(name);
+    if !path.exists() {
+        bail!(
+            "{} is not built: run `cargo build --workspace --bins` first (`make test` does)",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    pub program: PathBuf,
+    pub arguments: Vec<String>,
+    /// Set on top of the test's own environment.
+    pub environment: BTreeMap<String, String>,
+    /// Gets standard output and standard error; appended to, so that a restarted program's earlier lines stay.
+    pub log: PathBuf,
+}
+
+/// A running program; killed when dropped.
+#[derive(Debug)]
+pub struct Program {
+    launch: Launch,
+    child: Child,
+}
+
+impl Program {
+    pub fn start(launch: Launch) -> Result<Self> {
+        let child = Self::spawn(&launch)?;
+        Ok(Self { launch, child })
+    }
+
+    fn spawn(launch: &Launch) -> Result<Child> {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&launch.log)?;
+        Command::new(&launch.program)
+            .args(&launch.arguments)
+            .envs(&launch.environment)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("could not start {}", launch.program.display()))
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// All output so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.launch.log).unwrap_or_default()
+    }
+
+    /// Waits until the program says what `ready` looks for; an error with the end of its output if it ends before,
+    /// or doesn't get there in [`START_TIMEOUT`].
+    pub fn wait_ready(&mut self, mut ready: impl FnMut() -> Result<(), String>) -> Result<()> {
+        let name = self.launch.program.display().to_string();
+        let mut ended = None;
+        let child = &mut self.child;
+        let waited = wait_until(&format!("{name} is ready"), START_TIMEOUT, || {
+            if let Ok(Some(status)) = child.try_wait() {
+                ended = Some(status);
+                return Ok(());
+            }
+            ready()
+        });
+        match (waited, ended) {
+            (_, Some(status)) => bail!("{name} ended with {status}; {}", self.log_tail()),
+            (Err(error), None) => bail!("{error}; {}", self.log_tail()),
+            (Ok(()), None) => Ok(()),
+        }
+    }
+
+    fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        format!(
+            "its output ends:\n{}",
+            lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
+        )
+    }
+
+    /// Ends the program at once, as a crash does (SIGKILL).
+    pub fn kill(&mut self) -> Result<()> {
+        if self.child.try_wait()?.is_none() {
+            self.child.kill()?;
+        }
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again with what it was started with; it must have ended.
+    pub fn restart(&mut self) -> Result<()> {
+        if self.child.try_wait()?.is_none() {
+            bail!("{} is still running", self.launch.program.display());
+        }
+        self.child = Self::spawn(&self.launch)?;
+        Ok(())
+    }
+
+    /// Sends a signal by its name: `TERM`, `INT`, `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let id = self.id().to_string();
+        let status = Command::new("sh")
+            .args(["-c", "kill -\"$1\" \"$2\"", "sh", name, &id])
+            .status()?;
+        if !status.success() {
+            bail!("could not send {name} to process {id}");
+        }
+        Ok(())
+    }
+
+    /// Asks the program to stop (SIGTERM) and waits for its end.
+    pub fn stop(&mut self, within: Duration) -> Result<ExitStatus> {
+        self.signal("TERM")?;
+        self.wait(within)
+    }
+
+    /// Waits for the program's end.
+    pub fn wait(&mut self, within: Duration) -> Result<ExitStatus> {
+        let name = self.launch.program.display().to_string();
+        let child = &mut self.child;
+        wait_until(&format!("{name} has ended"), within, || {
+            match child.try_wait() {
+                Ok(Some(status)) => Ok(status),
+                Ok(None) => Err("it runs".to_owned()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Killed already, or ended by itself: both are fine here.
+        drop(self.kill());
+    }
+}
+
+/// The status of `GET http://{address}{path}`, for readiness checks.
+pub fn get_status(address: SocketAddr, path: &str) -> std::io::Result<u16> {
+    let timeout = Duration::from_secs(2);
+    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+    )?;
+    let mut answer = Vec::new();
+    stream.take(512).read_to_end(&mut answer)?;
+    let status = answer
+        .get(9..12)
+        .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    status.ok_or_else(|| std::io::Error::other("no status line"))
+}
+
+/// A check for [`Program::wait_ready`]: `GET path` answers 200.
+pub fn answers_ok(address: SocketAddr, path: &'static str) -> impl FnMut() -> Result<(), String> {
+    move || match get_status(address, path) {
+        Ok(200) => Ok(()),
+        Ok(status) => Err(format!("{path} answers {status}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Finds a program on the `PATH`.
+pub fn find_on_path(names: &[&str]) -> Result<PathBuf> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the search path is the system's, not a setting of ours"
+    )]
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .flat_map(|folder| names.iter().map(move |name| folder.join(name)))
+        .find(|candidate: &PathBuf| Path::new(candidate).is_file());
+    found.with_context(|| {
+        format!(
+            "none of {} is installed: run scripts/setup",
+            names.join(", ")
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, folder: &Path) -> Program {
+        Program::start(Launch {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            environment: BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),
+            log: folder.join("log"),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_program_that_ends_before_it_is_ready_is_an_error_with_its_output() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut program = shell("echo $GREETING; exit 3", folder.path());
+        let error = program
+            .wait_ready(|| Err("not yet".into()))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("exit status: 3") && error.contains("hello"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_stopped_program_says_how_it_ended_and_can_be_started_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut program = shell(
+            "trap 'exit 7' TERM; echo up; while :; do sleep 0.01; done",
+            folder.path(),
+        );
+        let up = |program: &Program, lines| program.log().lines().count() == lines;
+        wait_until("it is up", START_TIMEOUT, || {
+            up(&program, 1).then_some(()).ok_or_else(|| program.log())
+        })
+        .unwrap();
+        assert!(program.restart().is_err());
+        assert_eq!(program.stop(START_TIMEOUT).unwrap().code(), Some(7));
+        program.restart().unwrap();
+        wait_until("it is up", START_TIMEOUT, || {
+            up(&program, 2).then_some(()).ok_or_else(|| program.log())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn free_addresses_differ() {
+        assert_ne!(free_address().unwrap(), free_address().unwrap());
+    }
+}

@@ -1,0 +1,117 @@
+//! Syncline as a user runs it, on loopback: a private Redis, one API, any number of workers.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use anyhow::Result;
+use tempfile::TempDir;
+
+use crate::{
+    process::{Launch, Program, answers_ok, binary, free_address},
+    redis::PrivateRedis,
+    rest::Rest,
+};
+
+/// 32 bytes that everybody may know.
+const MASTER_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+/// The API token of the environment that an empty store gets.
+pub const TOKEN: &str = "token-of-the-end-to-end-tests-0123456789";
+
+/// The running programs; ended when dropped, with everything they stored.
+#[derive(Debug)]
+pub struct Stack {
+    // Dropped in this order: workers first, so that they don't report a Redis that went away.
+    pub workers: Vec<Program>,
+    pub api: Program,
+    pub redis: PrivateRedis,
+    api_address: SocketAddr,
+    environment: BTreeMap<String, String>,
+    folder: TempDir,
+}
+
+impl Stack {
+    /// Starts Redis, the API and that many workers, and waits until all are ready.
+    pub fn start(workers: usize) -> Result<Self> {
+        Self::start_with(workers, &[])
+    }
+
+    /// `settings`: further environment variables of the API and of every worker.
+    pub fn start_with(workers: usize, settings: &[(&str, &str)]) -> Result<Self> {
+        let redis = PrivateRedis::start()?;
+        let folder = tempfile::Builder::new()
+            .prefix("syncline-stack-")
+            .tempdir()?;
+        let defaults = [
+            ("SYNCLINE_REDIS_URL", redis.url()),
+            ("SYNCLINE_MASTER_KEY", MASTER_KEY.to_owned()),
+            ("SYNCLINE_ALLOW_TARGETS", "127.0.0.0/8".to_owned()),
+            ("SYNCLINE_ALLOW_HTTP", "true".to_owned()),
+        ];
+        let defaults = defaults.map(|(name, value)| (name.to_owned(), value));
+        let settings = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let environment: BTreeMap<_, _> = defaults.into_iter().chain(settings).collect();
+
+        let api_address = free_address()?;
+        let mut api_environment = environment.clone();
+        api_environment.insert("SYNCLINE_LISTEN".to_owned(), api_address.to_string());
+        api_environment.insert("SYNCLINE_BOOTSTRAP_TOKEN".to_owned(), TOKEN.to_owned());
+        let mut api = Program::start(Launch {
+            program: binary("syncline-api")?,
+            arguments: vec!["serve".to_owned()],
+            environment: api_environment,
+            log: folder.path().join("api.log"),
+        })?;
+        api.wait_ready(answers_ok(api_address, "/readyz"))?;
+
+        let mut stack = Self {
+            workers: Vec::new(),
+            api,
+            redis,
+            api_address,
+            environment,
+            folder,
+        };
+        for _ in 0..workers {
+            stack.add_worker(&[])?;
+        }
+        Ok(stack)
+    }
+
+    /// Starts one more worker, with further environment variables of its own, and waits until it is ready.
+    pub fn add_worker(&mut self, settings: &[(&str, &str)]) -> Result<()> {
+        let address = free_address()?;
+        let mut environment = self.environment.clone();
+        environment.insert("SYNCLINE_METRICS_LISTEN".to_owned(), address.to_string());
+        environment.extend(
+            settings
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
+        let mut worker = Program::start(Launch {
+            program: binary("syncline-worker")?,
+            arguments: vec!["run".to_owned()],
+            environment,
+            log: self
+                .folder
+                .path()
+                .join(format!("worker-{}.log", self.workers.len())),
+        })?;
+        worker.wait_ready(answers_ok(address, "/readyz"))?;
+        self.workers.push(worker);
+        Ok(())
+    }
+
+    /// The API's address; `/readyz` and `/metrics` are there too.
+    pub fn api_address(&self) -> SocketAddr {
+        self.api_address
+    }
+
+    /// A client with the bootstrap token.
+    pub fn rest(&self) -> Result<Rest> {
+        Rest::new(
+            format!("http://{}/api/v1/ipaas", self.api_address),
+            TOKEN.to_owned(),
+        )
+    }
+}

@@ -1,0 +1,230 @@
+//! What every task of this process shares, and the short-lived copies of objects it works from.
+//!
+//! Runs never change after they started and are kept while they are used; accounts
+//! and webhooks are read anew every [`OBJECT_TTL`], so that new credentials or a
+//! webhook switched off take effect within that time.
+
+use std::{sync::Arc, time::Duration};
+
+use moka::future::Cache;
+use serde_json::{Map, Value, json};
+use shared::{
+    clock::Timestamp,
+    http::Outbound,
+    ids::{AccountId, EnvironmentId, RunId, WebhookId},
+    integration::Integration,
+    model::{
+        account::Account,
+        run::RunSpec,
+        webhook::{SignatureEncoding, Webhook},
+    },
+    plan::Plan,
+    seal::{SealError, Sealer, signature::SigningKey},
+    store::{Store, StoreError},
+};
+
+/// How old a copy of an account or a webhook may be.
+pub const OBJECT_TTL: Duration = Duration::from_secs(1);
+/// How long an unused run stays in memory.
+const RUN_IDLE: Duration = Duration::from_secs(60);
+const MAX_RUNS: u64 = 1_000;
+const MAX_INTEGRATIONS: u64 = 200;
+const MAX_OBJECTS: u64 = 10_000;
+
+/// Shared by all tasks of the process.
+pub struct Context {
+    pub store: Store,
+    pub outbound: Outbound,
+    sealer: Sealer,
+    runs: Cache<RunId, Arc<LoadedRun>>,
+    integrations: Cache<String, Arc<Integration>>,
+    accounts: Cache<AccountId, Option<Arc<LoadedAccount>>>,
+    webhooks: Cache<WebhookId, Option<Arc<LoadedWebhook>>>,
+}
+
+/// A run, ready to work on.
+pub struct LoadedRun {
+    pub spec: RunSpec,
+    pub plan: Plan,
+    pub integration: Arc<Integration>,
+    /// `previous_run_date` by node; empty until the run has started.
+    pub previous: Vec<Option<Timestamp>>,
+    /// `{{run.…}}`
+    pub scope: Value,
+}
+
+/// An account, its credentials opened.
+pub struct LoadedAccount {
+    pub active: bool,
+    pub credentials: Value,
+    pub context: Value,
+    /// `{{account.…}}`
+    pub scope: Value,
+}
+
+/// A webhook, ready to be sent to.
+pub struct LoadedWebhook {
+    pub target: url::Url,
+    pub active: bool,
+    pub headers: http::HeaderMap,
+    pub delivery: shared::model::webhook::Delivery,
+    pub legacy_encoding: SignatureEncoding,
+    /// The current secret first; a rotated one signs too while they overlap.
+    pub keys: Vec<SigningKey>,
+}
+
+/// Why something a task needs could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("what was sealed can't be opened: {0}")]
+    Sealed(#[from] SealError),
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl Context {
+    #[must_use]
+    pub fn new(store: Store, outbound: Outbound, sealer: Sealer) -> Self {
+        Self {
+            store,
+            outbound,
+            sealer,
+            runs: Cache::builder().max_capacity(MAX_RUNS).time_to_idle(RUN_IDLE).build(),
+            integrations: Cache::new(MAX_INTEGRATIONS),
+            accounts: Cache::builder().max_capacity(MAX_OBJECTS).time_to_live(OBJECT_TTL).build(),
+            webhooks: Cache::builder().max_capacity(MAX_OBJECTS).time_to_live(OBJECT_TTL).build(),
+        }
+    }
+
+    /// A run that has started; `None` when its retention is over.
+    ///
+    /// # Errors
+    /// The store is away, or the run can't be compiled any more.
+    pub async fn run(&self, run: RunId) -> Result<Option<Arc<LoadedRun>>, LoadError> {
+        if let Some(loaded) = self.runs.get(&run).await {
+            return Ok(Some(loaded));
+        }
+        let Some(loaded) = self.load_run(run).await? else { return Ok(None) };
+        let loaded = Arc::new(loaded);
+        if !loaded.previous.is_empty() {
+            self.runs.insert(run, loaded.clone()).await;
+        }
+        Ok(Some(loaded))
+    }
+
+    async fn load_run(&self, run: RunId) -> Result<Option<LoadedRun>, LoadError> {
+        let runs = self.store.runs();
+        let Some(spec) = runs.spec(run).await? else { return Ok(None) };
+        let integration = self.integration(&spec.integration_hash).await?;
+        let plan = Plan::compile(&spec.resources, &integration)
+            .map_err(|faults| LoadError::Invalid(format!("the sync job is invalid: {faults}")))?;
+        let state = runs.state(run).await?;
+        let time = |field: &str| state.get(field).and_then(|text| text.parse().ok()).map(Timestamp);
+        let started_at = time("started_at");
+        let previous = match started_at {
+            Some(_) => (0..plan.nodes.len()).map(|node| time(&format!("n{node}:previous"))).collect(),
+            None => Vec::new(),
+        };
+        let scope = json!({"id": spec.id, "started_at": started_at});
+        Ok(Some(LoadedRun { spec, plan, integration, previous, scope }))
+    }
+
+    async fn integration(&self, hash: &str) -> Result<Arc<Integration>, LoadError> {
+        if let Some(integration) = self.integrations.get(hash).await {
+            return Ok(integration);
+        }
+        let document = self.store.document(hash).await?.ok_or_else(|| {
+            LoadError::Invalid("the integration document of the run is gone".to_owned())
+        })?;
+        let integration = Integration::compile(&document)
+            .map(Arc::new)
+            .map_err(|faults| LoadError::Invalid(format!("the integration is invalid: {faults}")))?;
+        self.integrations.insert(hash.to_owned(), integration.clone()).await;
+        Ok(integration)
+    }
+
+    /// The account of a run; `None` when it was deleted.
+    ///
+    /// # Errors
+    /// The store is away, or its credentials can't be opened.
+    pub async fn account(
+        &self,
+        environment: EnvironmentId,
+        account: AccountId,
+    ) -> Result<Option<Arc<LoadedAccount>>, LoadError> {
+        if let Some(loaded) = self.accounts.get(&account).await {
+            return Ok(loaded);
+        }
+        let stored = self.store.objects().get::<Account>(environment, account).await?;
+        let loaded = stored.map(|stored| self.open_account(&stored)).transpose()?.map(Arc::new);
+        self.accounts.insert(account, loaded.clone()).await;
+        Ok(loaded)
+    }
+
+    fn open_account(&self, account: &Account) -> Result<LoadedAccount, LoadError> {
+        let credentials = self.sealer.open_json(&account.id.to_string(), &account.sealed_credentials)?;
+        Ok(LoadedAccount {
+            active: account.status == shared::model::account::AccountStatus::Active,
+            credentials,
+            context: Value::Object(account.context.clone()),
+            scope: json!({"id": account.id, "tenant_id": account.tenant_id}),
+        })
+    }
+
+    /// The webhook of a run; `None` when it was deleted.
+    ///
+    /// # Errors
+    /// The store is away, or its secret can't be opened.
+    pub async fn webhook(
+        &self,
+        environment: EnvironmentId,
+        webhook: WebhookId,
+    ) -> Result<Option<Arc<LoadedWebhook>>, LoadError> {
+        if let Some(loaded) = self.webhooks.get(&webhook).await {
+            return Ok(loaded);
+        }
+        let stored = self.store.objects().get::<Webhook>(environment, webhook).await?;
+        let loaded = stored.map(|stored| self.open_webhook(&stored)).transpose()?.map(Arc::new);
+        self.webhooks.insert(webhook, loaded.clone()).await;
+        Ok(loaded)
+    }
+
+    fn open_webhook(&self, webhook: &Webhook) -> Result<LoadedWebhook, LoadError> {
+        let invalid = |what: &str| LoadError::Invalid(format!("the webhook's {what} can't be used"));
+        let owner = webhook.id.to_string();
+        let keys = webhook
+            .signing_secrets(Timestamp::now())
+            .into_iter()
+            .map(|sealed| {
+                let secret = self.sealer.open_secret(&owner, sealed)?;
+                Ok(SigningKey::new(&secret)?)
+            })
+            .collect::<Result<Vec<_>, LoadError>>()?;
+        let mut headers = http::HeaderMap::new();
+        for (name, value) in &webhook.headers {
+            let name: http::HeaderName = name.parse().map_err(|_| invalid("header"))?;
+            headers.insert(name, value.parse().map_err(|_| invalid("header"))?);
+        }
+        Ok(LoadedWebhook {
+            target: webhook.target_url.parse().map_err(|_| invalid("URL"))?,
+            active: webhook.is_active,
+            headers,
+            delivery: webhook.delivery.clone(),
+            legacy_encoding: webhook.legacy_signature_encoding,
+            keys,
+        })
+    }
+}
+
+impl LoadedRun {
+    /// `args` as an object.
+    #[must_use]
+    pub fn args(&self) -> Value {
+        match &self.spec.args {
+            Value::Object(_) => self.spec.args.clone(),
+            _ => Value::Object(Map::new()),
+        }
+    }
+}

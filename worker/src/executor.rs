@@ -1,0 +1,117 @@
+//! Executes one claimed task and sees to every way in which that can end: done,
+//! failed in the store, panicked, lease lost, or no time left to drain.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use metrics::{counter, histogram};
+use shared::{
+    queue::{
+        Leased,
+        task::{TaskBody, run_of},
+    },
+    store::queue::{Claim, Queue},
+    telemetry::metrics as names,
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::Instrument;
+
+use crate::{
+    context::{Context, LoadError},
+    tasks::{deliver, fetch, start_run},
+};
+
+/// Before a task that failed for a reason of ours is tried again.
+const OWN_FAULT_DELAY: Duration = Duration::from_secs(5);
+/// Before a task of a kind unknown here is offered again, to a newer worker perhaps.
+const UNKNOWN_KIND_DELAY: Duration = Duration::from_secs(30);
+
+/// Executes tasks of one queue.
+#[derive(Clone)]
+pub struct Executor {
+    pub context: Arc<Context>,
+    pub queue: Queue,
+    /// Cancelled when a stopping process has no time left for what it is at.
+    pub abandon: CancellationToken,
+}
+
+impl Executor {
+    /// Never fails: whatever happens to the task is settled here or left to its lease.
+    pub async fn run(&self, leased: Leased) {
+        let began = Instant::now();
+        let claim = leased.claim.clone();
+        let span = tracing::info_span!("task", queue = self.queue.name(), task.id = %claim.id);
+        let work = execute(self.context.clone(), claim.clone()).instrument(span);
+        // Spawned, so that tasks use all cores; aborted when this future is dropped.
+        let mut work = AbortOnDropHandle::new(tokio::spawn(work));
+        let outcome = tokio::select! {
+            ended = &mut work => match ended {
+                Ok(Ok(word)) => word,
+                Ok(Err(error)) => self.failed(&claim, &error).await,
+                Err(panic) => self.panicked(&claim, &panic).await,
+            },
+            () = leased.lease.lost() => {
+                tracing::warn!(queue = self.queue.name(), task.id = %claim.id, "the lease was lost; the task goes on elsewhere");
+                "lease_lost"
+            }
+            () = self.abandon.cancelled() => {
+                drop(work);
+                self.hand_back(&claim).await;
+                "handed_back"
+            }
+        };
+        let queue = self.queue.name();
+        counter!(names::TASKS, names::QUEUE => queue, names::OUTCOME => outcome).increment(1);
+        histogram!(names::TASK_DURATION, names::QUEUE => queue).record(began.elapsed().as_secs_f64());
+    }
+
+    async fn failed(&self, claim: &Claim, error: &LoadError) -> &'static str {
+        tracing::error!(queue = self.queue.name(), task.id = %claim.id, error = %error, "a task failed and will be tried again");
+        self.retry(claim, OWN_FAULT_DELAY).await;
+        "error"
+    }
+
+    async fn panicked(&self, claim: &Claim, panic: &tokio::task::JoinError) -> &'static str {
+        tracing::error!(queue = self.queue.name(), task.id = %claim.id, error = %panic, "a task crashed and will be tried again");
+        self.retry(claim, OWN_FAULT_DELAY).await;
+        "crashed"
+    }
+
+    async fn retry(&self, claim: &Claim, delay: Duration) {
+        let store = &self.context.store;
+        if let Err(error) = store.retry_task(self.queue, &claim.id, &claim.token, delay).await {
+            tracing::warn!(task.id = %claim.id, error = %error, "the task is left to its lease");
+        }
+    }
+
+    async fn hand_back(&self, claim: &Claim) {
+        let store = &self.context.store;
+        if let Err(error) = store.hand_back(self.queue, &claim.id, &claim.token).await {
+            tracing::warn!(task.id = %claim.id, error = %error, "the task is left to its lease");
+        }
+    }
+}
+
+async fn execute(context: Arc<Context>, claim: Claim) -> Result<&'static str, LoadError> {
+    let (body, run) = match (claim.body.parse::<TaskBody>(), run_of(&claim.id)) {
+        (Ok(body), Some(run)) => (body, run),
+        (Err(error), _) => return leave(&context, &claim, &error.to_string()).await,
+        (_, None) => return leave(&context, &claim, "the task belongs to no run").await,
+    };
+    match body {
+        TaskBody::StartRun => start_run::execute(&context, &claim, run).await,
+        TaskBody::Fetch { node, gate, body } => fetch::execute(&context, &claim, run, node, gate, body).await,
+        TaskBody::Deliver { stream } => deliver::execute(&context, &claim, run, stream).await,
+    }
+}
+
+/// Leaves a task that can't be understood here to another worker.
+async fn leave(context: &Context, claim: &Claim, reason: &str) -> Result<&'static str, LoadError> {
+    tracing::warn!(task.id = %claim.id, reason, "a task is left to a newer worker");
+    for queue in Queue::ALL {
+        context.store.retry_task(queue, &claim.id, &claim.token, UNKNOWN_KIND_DELAY).await?;
+    }
+    Ok("unknown_kind")
+}

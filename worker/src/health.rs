@@ -1,0 +1,79 @@
+//! `/livez`, `/readyz` and `/metrics` of a worker.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use shared::{
+    config::Settings,
+    http::serve,
+    store::Store,
+    telemetry::{MetricsHandle, metrics_handle},
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Probes and scrapers; more connections than this wait.
+const MAX_CONNECTIONS: usize = 64;
+/// A Redis that answers later than this counts as away.
+const READY_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The running endpoint.
+pub struct Health {
+    server: JoinHandle<()>,
+}
+
+/// Listens until `stop`.
+///
+/// # Errors
+/// The address is taken, or metrics were set up twice in a way that can't work.
+pub async fn start(settings: &Settings, store: Store, stop: CancellationToken) -> anyhow::Result<Health> {
+    let metrics = metrics_handle().context("metrics can't be collected")?;
+    let address = settings.worker_metrics_listen();
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .with_context(|| format!("can't listen on {address} (SYNCLINE_METRICS_LISTEN)"))?;
+    tracing::info!(address = %listener.local_addr()?, "metrics and probes are served");
+    let server = tokio::spawn(serve::serve(listener, MAX_CONNECTIONS, stop, move |request| {
+        answer(request, store.clone(), metrics.clone())
+    }));
+    Ok(Health { server })
+}
+
+impl Health {
+    /// Waits for the endpoint to be closed.
+    pub async fn stopped(self) {
+        if let Err(error) = self.server.await {
+            tracing::warn!(error = %error, "the metrics endpoint ended badly");
+        }
+    }
+}
+
+async fn answer(request: Request<Incoming>, store: Store, metrics: MetricsHandle) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+    }
+    match request.uri().path() {
+        "/livez" => text(StatusCode::OK, "ok\n"),
+        "/readyz" => match tokio::time::timeout(READY_DEADLINE, store.ping()).await {
+            Ok(Ok(())) => text(StatusCode::OK, "ok\n"),
+            _ => text(StatusCode::SERVICE_UNAVAILABLE, "Redis can't be reached\n"),
+        },
+        "/metrics" => {
+            let mut response = Response::new(Full::from(metrics.render()));
+            let kind = header::HeaderValue::from_static(MetricsHandle::CONTENT_TYPE);
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            response
+        }
+        _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics\n"),
+    }
+}
+
+fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,58 @@
+//! The passes that keep the queues moving: rescue expired leases, hand back parked
+//! fetches, measure. They run in every worker at the same time; each claims its
+//! work in one script, so a second call does nothing. (Delayed tasks are promoted
+//! by the claims themselves.)
+
+use std::time::Duration;
+
+use metrics::gauge;
+use shared::{
+    store::{Store, StoreResult, queue::Queue},
+    telemetry::metrics as names,
+};
+use tokio_util::sync::CancellationToken;
+
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Passes until `stop`; while Redis is away they wait for it.
+pub async fn run(store: &Store, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        match pass(store).await {
+            Ok(()) => failing = false,
+            Err(error) if !failing => {
+                failing = true;
+                tracing::warn!(error = %error, "maintenance failed; trying again until it works");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+async fn pass(store: &Store) -> StoreResult<()> {
+    for queue in Queue::ALL {
+        for id in store.rescue_expired(queue).await? {
+            tracing::warn!(queue = queue.name(), task.id = id, "a lease had expired; the task is ready again");
+        }
+        let measured = store.queue_gauges(queue).await?;
+        let name = queue.name();
+        #[expect(clippy::cast_precision_loss, reason = "gauges are floats; counts stay far below 2^53")]
+        {
+            gauge!(names::READY_TASKS, names::QUEUE => name).set(measured.ready as f64);
+            gauge!(names::DELAYED_TASKS, names::QUEUE => name).set(measured.delayed as f64);
+            gauge!(names::CLAIMED_TASKS, names::QUEUE => name).set(measured.claimed as f64);
+            gauge!(names::OLDEST_READY_AGE, names::QUEUE => name).set(measured.oldest_ready_ms as f64 / 1000.0);
+        }
+    }
+    let unparked = store.unpark().await?;
+    if unparked > 0 {
+        tracing::info!(tasks = unparked, "parked fetches go on");
+    }
+    Ok(())
+}

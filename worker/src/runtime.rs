@@ -1,0 +1,149 @@
+//! The process: apalis's monitor over our queues, and draining.
+//!
+//! On a stop no more tasks are claimed, claimed but unstarted ones are handed back,
+//! running ones may finish within the drain budget; what is left then is handed
+//! back too, so that nothing waits for a lease to expire.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use apalis::{
+    layers::WorkerBuilderExt,
+    prelude::{Data, Monitor, WorkerBuilder},
+};
+use shared::{
+    config::Settings,
+    http::{Outbound, TargetPolicy},
+    queue::{ClaimLoop, LeaseKeeper, Leased, WakeListener, apalis_backend::QueueBackend},
+    seal::Sealer,
+    store::{Store, StoreError, queue::Queue},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{context::Context, executor::Executor, health, maintenance};
+
+/// Runs started at once by one process; starting one is a few calls to Redis.
+const RUN_SLOTS: usize = 8;
+/// Handing back after the drain budget takes no longer than this.
+const HAND_BACK: Duration = Duration::from_secs(5);
+/// Between looks at a Redis that isn't there yet.
+const BOOT_RETRY: Duration = Duration::from_secs(1);
+
+/// Works until `shutdown`, then drains.
+///
+/// # Errors
+/// Settings that can't be used, a Redis whose settings risk data, a listen address that is taken.
+pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let policy = TargetPolicy::new(&settings.allow_targets, settings.allow_http)
+        .map_err(|faults| anyhow::anyhow!("the allowed targets can't be used: {}", faults.join("; ")))?;
+    let outbound = Outbound::new(policy).context("the outbound client can't be made")?;
+    let sealer = Sealer::new(settings.master_key.expose()).context("the master key can't be used")?;
+    let store = Store::open(settings.redis_url.expose(), &settings.key_prefix).await?;
+    let health = health::start(&settings, store.clone(), shutdown.clone()).await?;
+    if !await_store(&store, &shutdown).await? {
+        return Ok(());
+    }
+
+    let context = Arc::new(Context::new(store.clone(), outbound, sealer));
+    let background = CancellationToken::new();
+    let keeper = LeaseKeeper::default();
+    let wake = WakeListener::default();
+    let mut helpers = tokio::task::JoinSet::new();
+    {
+        let (store, keeper, stop) = (store.clone(), keeper.clone(), background.clone());
+        helpers.spawn(async move { keeper.run(&store, stop).await });
+        let (store, wake, stop) = (context.store.clone(), wake.clone(), background.clone());
+        helpers.spawn(async move { wake.run(&store, stop).await });
+        let (store, stop) = (context.store.clone(), shutdown.clone());
+        helpers.spawn(async move { maintenance::run(&store, stop).await });
+    }
+
+    let abandon = CancellationToken::new();
+    let concurrency = &settings.worker_concurrency;
+    let slots = [
+        (Queue::Runs, RUN_SLOTS),
+        (Queue::Fetches, concurrency.fetches as usize),
+        (Queue::Deliveries, concurrency.deliveries as usize),
+    ];
+    let mut monitor = Monitor::new();
+    for (queue, slots) in slots {
+        let executor = Executor { context: context.clone(), queue, abandon: abandon.clone() };
+        let (store, keeper, wake) = (store.clone(), keeper.clone(), wake.of(queue));
+        let stop = shutdown.clone();
+        monitor = monitor.register(move |_| {
+            let claims = ClaimLoop {
+                store: store.clone(),
+                queue,
+                slots,
+                keeper: keeper.clone(),
+                wake: wake.clone(),
+                stop: stop.clone(),
+            };
+            WorkerBuilder::new(queue.name())
+                .backend(QueueBackend::new(claims))
+                .data(executor.clone())
+                .concurrency(slots)
+                .build(handle)
+        });
+    }
+    tracing::info!(
+        fetches = concurrency.fetches,
+        deliveries = concurrency.deliveries,
+        version = env!("CARGO_PKG_VERSION"),
+        "the worker is ready"
+    );
+    let drain = drain(shutdown.clone(), abandon, settings.drain);
+    let stop = shutdown.clone();
+    let work = monitor.run_with_signal(async move {
+        stop.cancelled().await;
+        Ok(())
+    });
+    tokio::select! {
+        ended = work => ended.context("the workers ended")?,
+        () = drain => tracing::warn!("the drain budget is used up; what could not be handed back is left to its lease"),
+    }
+    background.cancel();
+    while helpers.join_next().await.is_some() {}
+    health.stopped().await;
+    tracing::info!("the worker has stopped");
+    Ok(())
+}
+
+async fn handle(leased: Leased, executor: Data<Executor>) {
+    executor.run(leased).await;
+}
+
+/// Ends some time after the drain budget is used up and tasks were told to hand back.
+async fn drain(shutdown: CancellationToken, abandon: CancellationToken, budget: Duration) {
+    shutdown.cancelled().await;
+    tracing::info!(budget_ms = budget.as_millis(), "stopping; tasks in work may finish");
+    tokio::time::sleep(budget).await;
+    abandon.cancel();
+    tokio::time::sleep(HAND_BACK).await;
+}
+
+/// Waits for Redis and checks it; false when asked to stop meanwhile.
+async fn await_store(store: &Store, shutdown: &CancellationToken) -> anyhow::Result<bool> {
+    let mut told = false;
+    loop {
+        match store.check().await {
+            Ok(check) => {
+                for warning in check.warnings {
+                    tracing::warn!("{warning}");
+                }
+                return Ok(true);
+            }
+            Err(error @ StoreError::Unavailable(_)) => {
+                if !told {
+                    told = true;
+                    tracing::warn!(error = %error, "waiting for Redis");
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(false),
+            () = tokio::time::sleep(BOOT_RETRY) => {}
+        }
+    }
+}

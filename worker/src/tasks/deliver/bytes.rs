@@ -1,0 +1,38 @@
+//! The bytes of a batch, the same at every attempt.
+
+use ::bytes::Bytes;
+use serde_json::{Map, Value};
+use shared::model::event::{self, Batch};
+
+use super::Delivery;
+use crate::{context::LoadError, tasks::patience::until_available};
+
+impl Delivery<'_> {
+    /// The event's bytes; the inner error is why they can't be made.
+    pub(super) async fn bytes(&self, batch: &Batch) -> Result<Result<Bytes, String>, LoadError> {
+        let run = self.run;
+        let spec = &run.spec;
+        if batch.event_type == event::RECORD {
+            let node = self.handle.stream.parse::<usize>().ok().and_then(|index| run.plan.nodes.get(index));
+            let Some(node) = node else {
+                return Ok(Err(format!("the stream {} is none of the job", self.handle.stream)));
+            };
+            let name = event::StreamName { resource: &node.resource, method: &node.method };
+            let bytes = event::record_event(spec, name, batch);
+            return Ok(bytes.map(Bytes::from).map_err(|error| error.to_string()));
+        }
+        let chunk = batch.chunks.first().map(|chunk| String::from_utf8_lossy(chunk)).unwrap_or_default();
+        let object = || serde_json::from_str::<Map<String, Value>>(&chunk).map_err(|error| error.to_string());
+        let details = match batch.event_type.as_str() {
+            event::STARTED => object(),
+            event::RECORD_ERROR => object().map(event::record_error_details),
+            event::RATE_LIMITED => Ok(event::rate_limited_details(&chunk)),
+            _ => {
+                let runs = self.context.store.runs();
+                let view = until_available(|| runs.get(spec.environment_id, spec.id)).await?;
+                view.map(|view| event::terminal_details(&view)).ok_or_else(|| "the run is gone".to_owned())
+            }
+        };
+        Ok(details.map(|details| Bytes::from(event::run_event(spec, batch, &details))))
+    }
+}

@@ -1,0 +1,177 @@
+//! Sending what a stream has, batch by batch.
+//!
+//! Triggered when a stream gets something to send; there is one such task a stream
+//! at most, so one batch in flight. Each batch is frozen before it is sent and
+//! settled by one script that also takes the next. Sending one twice is harmless to
+//! us and told by its id to the receiver. The task ends when the stream has nothing
+//! that may go, or is delayed while the receiver fails.
+
+mod answer;
+mod bytes;
+mod send;
+
+use std::time::{Duration, Instant};
+
+use shared::{
+    clock::Timestamp,
+    ids::RunId,
+    model::event::Batch,
+    store::{
+        deliveries::{DeliveryHandle, NextBatch, Outcome},
+        queue::{Claim, MAX_RESCUES, Queue},
+    },
+    telemetry,
+};
+
+use self::answer::{Answer, Plan};
+use super::patience::until_available;
+use crate::context::{Context, LoadError, LoadedRun, LoadedWebhook};
+
+/// After so long the task goes to the end of its lane, so that a webhook's streams take turns.
+const TURN: Duration = Duration::from_secs(2);
+/// How long the streams of a webhook that is switched off rest before the next look.
+const DISABLED_LOOK: Duration = Duration::from_secs(15);
+/// Before the next try when a batch can't be sent for a reason of ours.
+const OWN_FAULT_DELAY: Duration = Duration::from_secs(30);
+
+/// Runs the task; the word is its outcome in metrics and logs.
+///
+/// # Errors
+/// What the store can't do; the task stays claimed and is rescued.
+pub async fn execute(
+    context: &Context,
+    claim: &Claim,
+    run_id: RunId,
+    stream: String,
+) -> Result<&'static str, LoadError> {
+    let handle = DeliveryHandle { task: claim.id.clone(), token: claim.token.clone(), run: run_id, stream };
+    let Some(run) = context.run(run_id).await? else {
+        until_available(|| context.store.finish_task(Queue::Deliveries, &claim.id, &claim.token)).await?;
+        return Ok("dropped");
+    };
+    let delivery = Delivery { context, run: &run, handle: &handle, rescues: claim.rescues };
+    let turn_ends = Instant::now() + TURN;
+    let mut next = until_available(|| context.store.take_batch(&handle)).await?;
+    loop {
+        let batch = match next {
+            NextBatch::Batch(batch) => batch,
+            NextBatch::None => return Ok("done"),
+            NextBatch::Stale => return Ok("stale"),
+        };
+        next = match delivery.deliver(&batch, Instant::now() < turn_ends).await? {
+            Step::Settled(next) => next,
+            Step::Delayed(word) => return Ok(word),
+        };
+    }
+}
+
+struct Delivery<'a> {
+    context: &'a Context,
+    run: &'a LoadedRun,
+    handle: &'a DeliveryHandle,
+    rescues: u32,
+}
+
+enum Step {
+    Settled(NextBatch),
+    Delayed(&'static str),
+}
+
+impl Delivery<'_> {
+    async fn deliver(&self, batch: &Batch, go_on: bool) -> Result<Step, LoadError> {
+        let spec = &self.run.spec;
+        let webhook = match self.context.webhook(spec.environment_id, spec.webhook_id).await {
+            Ok(Some(webhook)) => webhook,
+            Ok(None) => return self.dead(batch, None, "the webhook was deleted", go_on).await,
+            Err(LoadError::Store(error)) => return Err(error.into()),
+            Err(error) => {
+                tracing::error!(run.id = %spec.id, webhook.id = %spec.webhook_id, error = %error,
+                    "a delivery can't be prepared; it is tried again");
+                return self.delay(batch, OWN_FAULT_DELAY, None, false, "retried").await;
+            }
+        };
+        if self.rescues > MAX_RESCUES {
+            return self.dead(batch, None, "the worker crashed each time it sent this batch", go_on).await;
+        }
+        if !webhook.active {
+            return self.delay(batch, DISABLED_LOOK, Some(DISABLED_LOOK), false, "webhook_off").await;
+        }
+        let body = match self.bytes(batch).await? {
+            Ok(body) => body,
+            Err(reason) => return self.dead(batch, None, &reason, go_on).await,
+        };
+        let answer = send::send(self.context, &webhook, batch, body.clone()).await;
+        self.settle(batch, &webhook, &body, answer, go_on).await
+    }
+
+    async fn settle(
+        &self,
+        batch: &Batch,
+        webhook: &LoadedWebhook,
+        body: &[u8],
+        answer: Answer,
+        go_on: bool,
+    ) -> Result<Step, LoadError> {
+        let spec = &self.run.spec;
+        let age = Duration::from_millis(u64::try_from(Timestamp::now().0 - batch.created_ms).unwrap_or(0));
+        let plan = answer::plan(&answer, &webhook.delivery.retry, batch.attempts, age, rand::random());
+        telemetry::delivery(plan.word(), answer.elapsed, batch.records, body.len());
+        match plan {
+            Plan::Delivered { status } => {
+                let next = self.settle_as(batch, Outcome::Delivered { status }, go_on).await?;
+                tracing::debug!(run.id = %spec.id, webhook.id = %spec.webhook_id, event.id = %batch.event,
+                    event = batch.event_type, records = batch.records, attempt = batch.attempts + 1, "delivered");
+                Ok(Step::Settled(next))
+            }
+            Plan::Retry { delay, block } => {
+                tracing::warn!(run.id = %spec.id, webhook.id = %spec.webhook_id, event.id = %batch.event,
+                    attempt = batch.attempts + 1, delay_ms = delay.as_millis(), error = %answer.problem(),
+                    "a delivery was not accepted and will be tried again");
+                self.delay(batch, delay, block, block.is_none(), "retried").await
+            }
+            Plan::GiveUp => {
+                let reason = answer.problem();
+                tracing::warn!(run.id = %spec.id, webhook.id = %spec.webhook_id, event.id = %batch.event,
+                    attempts = batch.attempts + 1, error = %reason, "a delivery was given up; it is a dead letter now");
+                let outcome = Outcome::Dead { status: answer.status(), reason: &reason, body };
+                Ok(Step::Settled(self.settle_as(batch, outcome, go_on).await?))
+            }
+        }
+    }
+
+    async fn dead(&self, batch: &Batch, status: Option<u16>, reason: &str, go_on: bool) -> Result<Step, LoadError> {
+        let body = self.bytes(batch).await?.unwrap_or_default();
+        tracing::warn!(run.id = %self.run.spec.id, event.id = %batch.event, reason, "a batch is a dead letter now");
+        let outcome = Outcome::Dead { status, reason, body: &body };
+        Ok(Step::Settled(self.settle_as(batch, outcome, go_on).await?))
+    }
+
+    /// Settles, and finds its way when an earlier answer of the store was lost.
+    async fn settle_as(&self, batch: &Batch, outcome: Outcome<'_>, go_on: bool) -> Result<NextBatch, LoadError> {
+        let store = &self.context.store;
+        let mut calls = 0_u32;
+        let settled = until_available(|| {
+            calls += 1;
+            store.settle_batch(self.handle, batch.event, outcome, go_on)
+        })
+        .await?;
+        if calls > 1 && settled == NextBatch::Stale {
+            // Perhaps the first call did it: then the next batch is ours to take.
+            return Ok(until_available(|| store.take_batch(self.handle)).await?);
+        }
+        Ok(settled)
+    }
+
+    async fn delay(
+        &self,
+        batch: &Batch,
+        delay: Duration,
+        block: Option<Duration>,
+        counts: bool,
+        word: &'static str,
+    ) -> Result<Step, LoadError> {
+        let store = &self.context.store;
+        until_available(|| store.retry_delivery(self.handle, batch.event, delay, block, counts)).await?;
+        Ok(Step::Delayed(word))
+    }
+}

@@ -1,0 +1,229 @@
+//! Requests pages and splits them, ahead of the commits.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use shared::{
+    http::{Redirects, Response},
+    integration::{
+        Cursor, HttpRequest, Method, PageSeen,
+        errors::Failure,
+        records::{RecordSplitter, SplitLimits},
+    },
+    store::fetches::{Child, Chunk},
+};
+use tokio::sync::mpsc;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{Fetch, builder::PartBuilder};
+use crate::context::Context;
+
+/// Bytes of records after which a part is committed; a page may have many.
+const PART_BYTES: usize = 1024 * 1024;
+/// Bytes of one page's body, decompressed.
+const MAX_PAGE_BYTES: u64 = 1024 * 1024 * 1024;
+/// Bytes of an error's body that are read.
+const ERROR_BODY_BYTES: usize = 4 * 1024;
+const LIMITS: SplitLimits =
+    SplitLimits { record_bytes: 4 * 1024 * 1024, envelope_bytes: 1024 * 1024, depth: 128 };
+
+/// What the reader tells the committer.
+pub(super) enum Read {
+    Part(Part),
+    /// Nothing follows.
+    Failed { failure: Failure, requests: u32, url: Option<(String, String)> },
+}
+
+/// A part of a page, up to a whole one.
+pub(super) struct Part {
+    pub chunks: Vec<Chunk>,
+    pub children: Vec<Child>,
+    pub records: u64,
+    pub requests: u32,
+    pub pages: u32,
+    pub next: Next,
+}
+
+/// Where the fetch stands after a part.
+pub(super) enum Next {
+    Done,
+    Page(Cursor),
+    /// In the middle of the page at `cursor`, `skip` records of it read with this digest.
+    SamePage { cursor: Option<Cursor>, skip: u64, digest: u64 },
+}
+
+enum Stop {
+    Failed(Failure),
+    /// The page doesn't begin as it did when it was committed in part.
+    Changed,
+    /// Nobody wants the rest.
+    Unwanted,
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// The records of the page being read.
+struct Page {
+    builder: PartBuilder,
+    digest: Xxh3,
+    seen: u64,
+    /// Records committed before this reading began, and their digest.
+    skip: u64,
+    skip_digest: u64,
+    changed: bool,
+}
+
+impl Page {
+    fn record(&mut self, record: &[u8]) {
+        self.seen += 1;
+        self.digest.update(record);
+        if self.seen > self.skip {
+            self.builder.push(record);
+        } else if self.seen == self.skip {
+            self.changed = self.digest.digest() != self.skip_digest;
+        }
+    }
+}
+
+pub(super) struct Reader {
+    context: Arc<Context>,
+    fetch: Arc<Fetch>,
+    parts: mpsc::Sender<Read>,
+    requests: u32,
+    /// Method and URL of the last request, for people.
+    url: Option<(String, String)>,
+}
+
+impl Reader {
+    pub fn new(context: Arc<Context>, fetch: Arc<Fetch>, parts: mpsc::Sender<Read>) -> Self {
+        Self { context, fetch, parts, requests: 0, url: None }
+    }
+
+    pub async fn run(mut self) {
+        let failure = match self.read_pages().await {
+            Ok(()) | Err(Stop::Unwanted) => return,
+            Err(Stop::Failed(failure)) => failure,
+            Err(Stop::Changed) => Failure::Internal("the page changed while it was read again".to_owned()),
+        };
+        let failed = Read::Failed { failure, requests: self.requests, url: self.url.take() };
+        // The committer is gone only when the task is over.
+        self.parts.send(failed).await.ok();
+    }
+
+    async fn read_pages(&mut self) -> Result<(), Stop> {
+        let fetch = self.fetch.clone();
+        let method = fetch.method().map_err(Failure::Internal)?;
+        let mut cursor = fetch.body.cursor.clone();
+        let mut resume = (fetch.body.skip, fetch.body.skip_digest);
+        loop {
+            let next = match self.read_page(method, cursor.as_ref(), resume).await {
+                Err(Stop::Changed) => {
+                    tracing::info!(run.id = %fetch.run.spec.id, resource = fetch.node().resource,
+                        "the page changed since it was committed in part; it is committed anew");
+                    self.read_page(method, cursor.as_ref(), (0, 0)).await?
+                }
+                other => other?,
+            };
+            let Some(next) = next else { return Ok(()) };
+            cursor = Some(next);
+            resume = (0, 0);
+        }
+    }
+
+    fn request(&self, method: &Method, cursor: &Cursor) -> Result<HttpRequest, Failure> {
+        let fetch = &*self.fetch;
+        let node = fetch.node();
+        let (args, exact) = (fetch.run.args(), fetch.exact());
+        let mut scope = fetch.scope(&args, &exact);
+        let render = |template: &shared::expr::template::Template| -> Result<Value, Failure> {
+            let value = template.render(&scope).map_err(|error| Failure::Request(error.into()))?;
+            Ok(value.unwrap_or(Value::Null))
+        };
+        let query = match render(&node.query)? {
+            Value::Null => Value::Object(serde_json::Map::new()),
+            query => query,
+        };
+        let id = node.id.as_ref().map(render).transpose()?;
+        let body = node.body.as_ref().map(render).transpose()?;
+        scope.roots.push(("query", &query));
+        scope.roots.push(("credentials", &fetch.account.credentials));
+        if let Some(id) = &id {
+            scope.roots.push(("id", id));
+        }
+        if let Some(body) = &body {
+            scope.roots.push(("body", body));
+        }
+        method.request(&scope, cursor).map_err(Failure::Request)
+    }
+
+    /// Reads one page and sends its parts; gives the next page's cursor.
+    async fn read_page(
+        &mut self,
+        method: &Method,
+        at: Option<&Cursor>,
+        (skip, skip_digest): (u64, u64),
+    ) -> Result<Option<Cursor>, Stop> {
+        let cursor = at.cloned().unwrap_or_else(|| method.first_cursor());
+        let request = self.request(method, &cursor)?;
+        let url = request.url.clone();
+        self.url = Some((request.method.to_string(), request.display_url()));
+        self.requests += 1;
+        let mut response = self.exchange(request).await?;
+        let mut splitter = RecordSplitter::new(method.response_path(), LIMITS);
+        let mut page = Page {
+            builder: PartBuilder::new(&self.fetch),
+            digest: Xxh3::new(),
+            seen: 0,
+            skip,
+            skip_digest,
+            changed: false,
+        };
+        while let Some(bytes) = response.chunk().await.map_err(Failure::Outbound)? {
+            splitter.push(&bytes, &mut |record| page.record(record)).map_err(Failure::Records)?;
+            if page.changed {
+                return Err(Stop::Changed);
+            }
+            if page.builder.bytes() >= PART_BYTES {
+                let next = Next::SamePage { cursor: at.cloned(), skip: page.seen, digest: page.digest.digest() };
+                self.send(page.builder.take(), 0, next).await?;
+            }
+        }
+        let envelope = splitter.finish(&mut |record| page.record(record)).map_err(Failure::Records)?;
+        if page.changed || page.seen < skip {
+            return Err(Stop::Changed);
+        }
+        let seen = PageSeen {
+            records: page.seen,
+            digest: page.digest.digest(),
+            envelope: &envelope,
+            headers: &response.headers,
+            url: &url,
+        };
+        let next = method.next(&cursor, &seen).map_err(Failure::Pagination)?;
+        let after = next.clone().map_or(Next::Done, Next::Page);
+        self.send(page.builder.take(), 1, after).await?;
+        Ok(next)
+    }
+
+    async fn exchange(&self, request: HttpRequest) -> Result<Response, Failure> {
+        let sent = self.context.outbound.send(request, Redirects::SameOrigin, MAX_PAGE_BYTES);
+        let mut response = sent.await.map_err(Failure::Outbound)?;
+        if response.status.is_success() {
+            return Ok(response);
+        }
+        let (status, headers) = (response.status, response.headers.clone());
+        // The status says what went wrong; a body that can't be read adds nothing to it.
+        let body_prefix = response.prefix(ERROR_BODY_BYTES).await.unwrap_or_default();
+        Err(Failure::Status { status, headers, body_prefix })
+    }
+
+    async fn send(&mut self, built: super::builder::Built, pages: u32, next: Next) -> Result<(), Stop> {
+        let requests = std::mem::take(&mut self.requests);
+        let part = Part { chunks: built.chunks, children: built.children, records: built.records, requests, pages, next };
+        self.parts.send(Read::Part(part)).await.map_err(|_| Stop::Unwanted)
+    }
+}

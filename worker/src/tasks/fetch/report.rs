@@ -1,0 +1,89 @@
+//! A fetch that is given up: what is listed and told about it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use shared::{
+    clock::Timestamp,
+    integration::errors::{Classified, Failure},
+    store::fetches::{FetchFailure, FetchHandle},
+};
+
+use super::{outcome, until_available};
+use crate::context::{Context, LoadError, LoadedRun};
+
+/// What went wrong in one attempt.
+pub(super) struct Problem<'a> {
+    pub failure: &'a Failure,
+    /// Requests made since the last commit.
+    pub requests: u32,
+    /// Method and URL without query, for people.
+    pub url: Option<(String, String)>,
+    /// Attempts that failed before this one.
+    pub attempt: u32,
+}
+
+/// What is needed to give up.
+pub(super) struct Failing<'a> {
+    pub context: &'a Context,
+    pub run: &'a LoadedRun,
+    pub handle: &'a FetchHandle,
+    pub parents: &'a BTreeMap<String, Value>,
+}
+
+impl Failing<'_> {
+    pub async fn give_up(&self, classified: &Classified, problem: &Problem<'_>) -> Result<&'static str, LoadError> {
+        let request = problem.url.as_ref().map(|(method, url)| json!({"method": method, "url": url}));
+        self.record(
+            classified.code,
+            &classified.message,
+            classified.status,
+            request,
+            problem.attempt + 1,
+            problem.requests,
+        )
+        .await
+    }
+
+    pub async fn give_up_because(
+        &self,
+        code: &'static str,
+        message: &str,
+        attempts: u32,
+        requests: u32,
+    ) -> Result<&'static str, LoadError> {
+        self.record(code, message, None, None, attempts, requests).await
+    }
+
+    async fn record(
+        &self,
+        code: &'static str,
+        message: &str,
+        status: Option<u16>,
+        request: Option<Value>,
+        attempts: u32,
+        requests: u32,
+    ) -> Result<&'static str, LoadError> {
+        let node = self.run.plan.nodes.get(self.handle.node);
+        let resource = node.map_or("", |node| node.resource.as_str());
+        let policy = node.and_then(|node| node.error_handling).unwrap_or(self.run.spec.error_handling);
+        let error = json!({
+            "resource": resource,
+            "method": node.map(|node| &node.method),
+            "parent": if self.parents.is_empty() { Value::Null } else { json!(self.parents) },
+            "code": code,
+            "message": message,
+            "status": status,
+            "attempts": attempts,
+            "request": request,
+            "at": Timestamp::now(),
+        });
+        tracing::warn!(
+            run.id = %self.handle.run, task.id = %self.handle.task, resource, code, status, attempts, error = message,
+            "a fetch was given up"
+        );
+        let failure = FetchFailure { requests, error: error.to_string(), policy, code, message, resource };
+        let step = until_available(|| self.context.store.fail_fetch(self.handle, &failure)).await?;
+        Ok(outcome(step, "failed"))
+    }
+}

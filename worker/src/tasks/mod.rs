@@ -1,0 +1,6 @@
+//! What the workers do: one folder or file for each kind of task.
+
+pub mod deliver;
+pub mod fetch;
+pub mod patience;
+pub mod start_run;

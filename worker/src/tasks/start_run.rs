@@ -1,0 +1,112 @@
+//! Starting a run.
+//!
+//! Triggered by the acceptance of a run. Lays out its nodes, reads the watermarks,
+//! queues the root fetches and the `started` event, all in one script that also
+//! ends this task; running it twice is harmless because the second script finds
+//! the token or the status changed. A run that can't be planned fails with the
+//! reason.
+
+use shared::{
+    ids::RunId,
+    model::event,
+    queue::task::FetchBody,
+    store::{
+        fetches::FetchStep,
+        queue::Claim,
+        runs::{NodeLayout, RunStart},
+    },
+};
+
+use super::patience::until_available;
+use crate::context::{Context, LoadError, LoadedRun};
+
+/// Fetches of one integrated account at once, over all workers.
+pub const FETCHES_PER_ACCOUNT: u32 = 16;
+
+/// Runs the task; the word is its outcome in metrics and logs.
+///
+/// # Errors
+/// What the store can't do; the task stays claimed and is rescued.
+pub async fn execute(context: &Context, claim: &Claim, run_id: RunId) -> Result<&'static str, LoadError> {
+    let run = match context.run(run_id).await {
+        Ok(Some(run)) => run,
+        Ok(None) => return finish(context, claim).await,
+        Err(LoadError::Store(error)) => return Err(error.into()),
+        Err(error) => {
+            tracing::warn!(run.id = %run_id, error = %error, "the run can't be planned");
+            let message = error.to_string();
+            let fail = || context.store.runs().fail_start(&claim.id, &claim.token, run_id, &message);
+            return Ok(word(until_available(fail).await?));
+        }
+    };
+    let nodes = layout(context, &run).await?;
+    let resources: Vec<String> = run.plan.nodes.iter().map(|node| node.resource.clone()).collect();
+    let details = event::started_details(&run.spec, &resources);
+    let roots = run.plan.nodes.iter().filter(|node| node.parent.is_none());
+    let start = RunStart {
+        task: &claim.id,
+        token: &claim.token,
+        run: run_id,
+        started: serde_json::Value::Object(details).to_string(),
+        fetch_limit: FETCHES_PER_ACCOUNT,
+        nodes: &nodes,
+        roots: roots.map(|node| (node.index, FetchBody::default().to_json())).collect(),
+    };
+    let step = until_available(|| context.store.runs().start(&start)).await?;
+    if step == FetchStep::Done {
+        tracing::info!(run.id = %run_id, job.id = %run.spec.sync_job_id, account.id = %run.spec.integrated_account_id, "run started");
+    }
+    Ok(word(step))
+}
+
+async fn finish(context: &Context, claim: &Claim) -> Result<&'static str, LoadError> {
+    let queue = shared::store::queue::Queue::Runs;
+    until_available(|| context.store.finish_task(queue, &claim.id, &claim.token)).await?;
+    Ok("dropped")
+}
+
+fn word(step: FetchStep) -> &'static str {
+    match step {
+        FetchStep::Done => "done",
+        FetchStep::Stale => "stale",
+        FetchStep::RunEnded => "run_ended",
+    }
+}
+
+/// Each node with the gate that orders its stream behind its parents' and with its watermark.
+async fn layout(context: &Context, run: &LoadedRun) -> Result<Vec<NodeLayout>, LoadError> {
+    let spec = &run.spec;
+    let watermarks = if spec.ignore_previous_run {
+        std::collections::HashMap::new()
+    } else {
+        let (account, job) = (spec.integrated_account_id, spec.sync_job_id);
+        context.store.runs().watermarks(account, job).await?
+    };
+    let records_wanted = spec.subscribes(event::RECORD);
+    let mut nodes: Vec<NodeLayout> = run
+        .plan
+        .nodes
+        .iter()
+        .map(|node| NodeLayout {
+            name: node.name.clone(),
+            resource: node.resource.clone(),
+            method: node.method.clone(),
+            parent: node.parent,
+            kids: node.children.clone(),
+            stored: node.persist && records_wanted,
+            gate: None,
+            gated: Vec::new(),
+            previous_run_ms: watermarks.get(&node.name).map(|time| time.0),
+        })
+        .collect();
+    for index in 0..nodes.len() {
+        // Parents stand before their children, so theirs is known already.
+        nodes[index].gate = nodes[index].parent.and_then(|parent| {
+            if nodes[parent].stored { Some(parent) } else { nodes[parent].gate }
+        });
+        if let Some(gate) = nodes[index].gate {
+            nodes[gate].gated.push(index);
+        }
+    }
+    Ok(nodes)
+}
