@@ -5,7 +5,6 @@ pub mod inbox;
 pub mod ledger;
 pub mod orders;
 pub mod receiver;
-mod serve;
 pub mod signature;
 pub mod source;
 

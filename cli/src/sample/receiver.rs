@@ -20,15 +20,18 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
+use shared::http::serve::serve;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     inbox::{Inbox, Outcome},
-    serve, signature,
+    signature,
     source::reply,
 };
 
+/// Connections at once; more wait.
+const MAX_CONNECTIONS: usize = 256;
 /// The largest event taken.
 pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
@@ -65,7 +68,7 @@ impl SampleReceiver {
                 async move { shared.handle(request).await }
             }
         };
-        let server = tokio::spawn(serve::serve(listener, shutdown.clone(), handler));
+        let server = tokio::spawn(serve(listener, MAX_CONNECTIONS, shutdown.clone(), handler));
         Ok(Self { address, shared, _stop: shutdown.drop_guard(), _server: server })
     }
 

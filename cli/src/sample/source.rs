@@ -21,17 +21,19 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde_json::json;
-use shared::clock::Timestamp;
+use shared::{clock::Timestamp, http::serve::serve};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{serve,
+use super::{
     ledger::Ledger,
     orders::{self, FLAKY_ORDER, GONE_ORDER, Order},
 };
 
 /// What the source takes for a valid `X-Api-Key`. It guards made-up data on this machine only.
 pub const API_KEY: &str = "sample-api-key";
+/// Connections at once; more wait.
+const MAX_CONNECTIONS: usize = 256;
 /// Orders a page when the request names no `limit`.
 pub const DEFAULT_LIMIT: usize = 50;
 /// The largest `limit`.
@@ -72,7 +74,7 @@ impl SampleSource {
                 async move { response }
             }
         };
-        let server = tokio::spawn(serve::serve(listener, shutdown.clone(), handler));
+        let server = tokio::spawn(serve(listener, MAX_CONNECTIONS, shutdown.clone(), handler));
         Ok(Self { address, state, _stop: shutdown.drop_guard(), _server: server })
     }
 
