@@ -213,9 +213,9 @@ fn text_with_str(text: &str) -> Option<String> {
 
 fn scope() -> Value {
     json!({
-        "text": "abc", "spaced": " 12.50px ", "empty": "", "null": null, "word": "null", "yes": "true", "no": false,
+        "text": "abc", "spaced": " 12.5px ", "empty": "", "null": null, "word": "null", "yes": "true", "no": false,
         "count": 42, "ratio": -2.25, "digits": "007", "hex": "0xff", "json": "{\"a\":[1,{\"b\":null}]}", "half": "[1,",
-        "object": {"key": "v", "deep": {"n": 7}}, "list": [3, "x", [1, 2], null], "objects": [{"id": 1}, {"id": 2}]
+        "object": {"key": "v", "deep": {"n": 7}}, "list": [3, [1, 2], "x"], "objects": [{"id": 1}, {"id": 2}]
     })
 }
 
@@ -239,7 +239,7 @@ fn scalar_path() -> impl Strategy<Value = String> {
         "object.deep.n",
         "list.0",
         "list.-1",
-        "list.2.1",
+        "list.1.1",
         "objects.1.id",
         "objects.-2.id",
         "missing",
@@ -252,7 +252,7 @@ fn scalar_path() -> impl Strategy<Value = String> {
 }
 
 fn path() -> impl Strategy<Value = String> {
-    prop_oneof![4 => scalar_path(), 1 => select(vec!["object", "list", "objects", "list.2", "object.deep"]).prop_map(str::to_owned)]
+    prop_oneof![4 => scalar_path(), 1 => select(vec!["object", "list", "objects", "list.1", "object.deep"]).prop_map(str::to_owned)]
 }
 
 /// One alternative: a path with or without a cast.
@@ -309,7 +309,9 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => placeholder(true),
         2 => prop::collection::vec((literal, placeholder(false)), 1..4)
-            .prop_map(|parts| parts.into_iter().map(|(literal, placeholder)| format!("{literal}{placeholder}")).collect::<String>() + "."),
+            .prop_map(|parts| {
+                parts.into_iter().flat_map(|(literal, text)| [literal.to_owned(), text]).collect::<String>() + "."
+            }),
         1 => select(vec!["constant", "", "{a}"]).prop_map(str::to_owned),
     ]
 }

@@ -8,6 +8,7 @@ mod context;
 mod executor;
 mod health;
 mod maintenance;
+mod measure;
 mod runtime;
 mod tasks;
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Map, json};
 
+use super::super::node::MERGE_KEY;
 use super::*;
 use crate::fault::Fault;
 
@@ -307,6 +308,36 @@ fn braces_around_what_no_placeholder_holds_are_text() {
         render(&json!("{{{id}}}"), &json!({"id": 7})),
         Ok(Some(json!("{7}")))
     );
+}
+
+#[test]
+fn the_examples_of_the_guide_hold() {
+    let roots = read(
+        r#"{"order": {"id": 7, "total": 1.10, "lines": [{"sku": "A"}, {"sku": "B"}]}, "since": "", "page": " 3 ", "ids": [1, 2]}"#,
+    );
+    for (template, rendered) in [
+        (r#""{{order.id}}""#, "7"),
+        (r#""order {{order.id}}""#, r#""order 7""#),
+        (r#""{{order.lines.0.sku}}""#, r#""A""#),
+        (r#""{{order.lines.-1.sku}}""#, r#""B""#),
+        (r#""ids={{ids}}""#, r#""ids=1,2""#),
+        (r#""{{order.total}}""#, "1.10"),
+        (r#""{{order.id:str}}""#, r#""7""#),
+        (r#""{{page:int}}""#, "3"),
+        (r#""{{order.note|order.id}}""#, "7"),
+        (r#""{{since|order.id:ignore-empty-str}}""#, "7"),
+        (r#""{{limit?:50:int}}""#, "50"),
+        (r#"{"a": "{{limit:undefined}}", "b": 1}"#, r#"{"b":1}"#),
+        (r#""{{limit:null}}""#, "null"),
+        (
+            r#"{"page": 1, "$truto_merge": "{{order}}"}"#,
+            r#"{"page":1,"id":7,"total":1.10,"lines":[{"sku":"A"},{"sku":"B"}]}"#,
+        ),
+    ] {
+        let value = render(&read(template), &roots).unwrap().unwrap();
+        assert_eq!(value.to_string(), rendered, "{template}");
+    }
+    assert!(render(&json!("{{limit}}"), &roots).is_err());
 }
 
 fn any_value(text: impl Strategy<Value = String> + 'static) -> impl Strategy<Value = Value> {

@@ -1,131 +1,43 @@
-//! Integrations: how a source API is described. See `docs/guides/integrations.md`.
+//! Integrations: how a source API is described. The format is in
+//! `docs/guides/integrations.md`.
+//!
+//! [`Integration::compile`] reads a document once, names every fault in it with
+//! a JSON pointer, and keeps it as [`Method`]s in which every default of the
+//! document is already merged. From then on nothing is looked up in JSON:
+//! [`Method::request`] fills the compiled templates, [`Method::next`] decides
+//! from a page whether and where there is another one, and
+//! [`errors::classify`] what a failure means.
+//!
+//! Everything here is a pure function of its arguments: no I/O, no clock.
+//!
+//! Credentials leave only in header values marked sensitive, in the query of a
+//! request, and where a document puts them into a path or body; no error text
+//! and no [`HttpRequest::display_url`] holds them.
+
+mod authorization;
+mod body;
+mod bundled;
+mod credentials;
+mod defaults;
+mod document;
+pub mod errors;
+mod method;
+mod names;
+mod pagination;
+mod placeholders;
+mod query;
 pub mod records;
-use crate::{
-    expr::template::{Scope, Unresolved},
-    fault::Faults,
-};
-use bytes::Bytes;
-use serde_json::Value;
-use std::time::Duration;
-use url::Url;
+mod request;
+mod unified;
+mod words;
 
-/// An integration document, compiled and checked.
-#[derive(Debug)]
-pub struct Integration {
-    pub name: String,
-    pub label: String,
-}
+#[cfg(test)]
+mod tests;
 
-/// One method of one resource, compiled with every default of the document merged in.
-#[derive(Debug)]
-pub struct Method {}
-
-/// Where the next page is; also the checkpoint that is stored, as JSON.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Cursor {
-    /// page/offset number, cursor value or next URL; null on the first page
-    pub value: Value,
-    /// pages fetched before this one
-    pub page: u32,
-}
-
-/// A request, ready for the guarded client.
-#[derive(Debug, Clone)]
-pub struct HttpRequest {
-    pub method: http::Method,
-    pub url: Url,
-    pub headers: http::HeaderMap,
-    pub body: Option<Bytes>,
-    pub timeout: Duration,
-}
-
-/// What pagination looks at after a page.
-pub struct PageSeen<'a> {
-    pub records: u64,
-    /// rolling hash of the page's record bytes
-    pub digest: u64,
-    /// the body without its records
-    pub envelope: &'a Value,
-    pub headers: &'a http::HeaderMap,
-    /// digest of the page before, from the checkpoint
-    pub previous_digest: Option<u64>,
-    pub url: &'a Url,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum RequestError {
-    #[error(transparent)]
-    Unresolved(#[from] Unresolved),
-    #[error("{0}")]
-    Invalid(String),
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct PaginationError {
-    /// `pagination_loop`, `pagination_origin`, `pagination_invalid`, `max_pages`
-    pub code: &'static str,
-    pub message: String,
-}
-
-impl Integration {
-    /// # Errors
-    /// Every fault of the document.
-    pub fn compile(document: &Value) -> Result<Self, Faults> {
-        let _ = document;
-        unimplemented!()
-    }
-    /// The method behind a resource of a sync job: unified (`wms/orders`) or proxy (`orders`).
-    /// # Errors
-    /// A message that says what exists.
-    pub fn method(&self, resource: &str, method: &str) -> Result<&Method, String> {
-        let _ = (resource, method);
-        unimplemented!()
-    }
-    /// `{"proxy":{"orders":["list","get"]},"unified":{"wms/orders":["list"]}}`
-    #[must_use]
-    pub fn capabilities(&self) -> Value {
-        unimplemented!()
-    }
-    /// Faults of `credentials` against the declared fields (pointers under `/credentials`).
-    pub fn check_credentials(&self, credentials: &Value, faults: &mut Faults) {
-        let _ = (credentials, faults);
-        unimplemented!()
-    }
-    /// The requests of the `validation` action, in order; empty when there is none.
-    #[must_use]
-    pub fn validation(&self) -> &[Method] {
-        unimplemented!()
-    }
-}
-
-impl Method {
-    /// Whether `list` pages are followed.
-    #[must_use]
-    pub fn first_cursor(&self) -> Cursor {
-        unimplemented!()
-    }
-    /// The scope's roots: `id`, `query` (the job's rendered query), `body`, `credentials`, `context`, `account`, `args`, `run`.
-    /// # Errors
-    /// A placeholder without value, or a URL that isn't one.
-    pub fn request(&self, scope: &Scope<'_>, cursor: &Cursor) -> Result<HttpRequest, RequestError> {
-        let _ = (scope, cursor);
-        unimplemented!()
-    }
-    /// `None` when that was the last page.
-    /// # Errors
-    /// A loop, a foreign origin, an unreadable cursor.
-    pub fn next(
-        &self,
-        cursor: &Cursor,
-        seen: &PageSeen<'_>,
-    ) -> Result<Option<Cursor>, PaginationError> {
-        let _ = (cursor, seen);
-        unimplemented!()
-    }
-    /// Path of the records in a body; `None`: the root array, or the root object's only array.
-    #[must_use]
-    pub fn response_path(&self) -> Option<&records::ResponsePath> {
-        unimplemented!()
-    }
-}
+pub use bundled::bundled;
+pub use document::Integration;
+pub use method::Method;
+pub(crate) use names::suggestion;
+pub use pagination::{Cursor, DEFAULT_MAX_PAGES, MAX_CURSOR_BYTES, PageSeen, PaginationError};
+pub use request::{HttpRequest, RequestError};
+pub use unified::RecordMapping;

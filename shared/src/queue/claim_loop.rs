@@ -8,11 +8,12 @@ use ulid::Ulid;
 
 use super::{Lease, LeaseKeeper};
 use crate::{
+    clock::Timestamp,
     store::{
         Store,
         queue::{Claim, LEASE, Queue},
     },
-    telemetry,
+    telemetry::metrics as names,
 };
 
 /// An idle loop looks again after this long, should a wake-up have been lost.
@@ -79,7 +80,7 @@ impl ClaimLoop {
                     let found = claimed.tasks.len();
                     for claim in claimed.tasks {
                         let lease = self.keeper.hold(self.queue, &claim.id, &claim.token);
-                        telemetry::claimed(self.queue.name(), claim.ready_since_ms);
+                        self.measure(&claim);
                         let Some(slot) = permits.pop() else { break };
                         if sender
                             .send(Leased {
@@ -113,5 +114,12 @@ impl ClaimLoop {
                 () = tokio::time::sleep(wait) => {}
             }
         }
+    }
+
+    /// How long the task was ready; Redis and this machine may differ by some milliseconds.
+    fn measure(&self, claim: &Claim) {
+        let waited_ms = u32::try_from(Timestamp::now().0 - claim.ready_since_ms).unwrap_or(0);
+        metrics::histogram!(names::CLAIM_LATENCY, names::QUEUE => self.queue.name())
+            .record(f64::from(waited_ms) / 1000.0);
     }
 }

@@ -20,11 +20,11 @@ use shared::{
         deliveries::{DeliveryHandle, NextBatch, Outcome},
         queue::{Claim, MAX_RESCUES, Queue},
     },
-    telemetry,
 };
 
 use self::answer::{Answer, Plan};
 use super::patience::until_available;
+use crate::measure;
 use crate::context::{Context, LoadError, LoadedRun, LoadedWebhook};
 
 /// After so long the task goes to the end of its lane, so that a webhook's streams take turns.
@@ -115,7 +115,7 @@ impl Delivery<'_> {
         let spec = &self.run.spec;
         let age = Duration::from_millis(u64::try_from(Timestamp::now().0 - batch.created_ms).unwrap_or(0));
         let plan = answer::plan(&answer, &webhook.delivery.retry, batch.attempts, age, rand::random());
-        telemetry::delivery(plan.word(), answer.elapsed, batch.records, body.len());
+        measure::delivery(plan.word(), answer.elapsed, batch.records);
         match plan {
             Plan::Delivered { status } => {
                 let next = self.settle_as(batch, Outcome::Delivered { status }, go_on).await?;

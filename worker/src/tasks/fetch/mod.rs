@@ -29,13 +29,13 @@ use shared::{
         fetches::{After, Committed, FetchHandle, FetchStep, PageCommit},
         queue::{Claim, LEASE, MAX_RESCUES, Queue},
     },
-    telemetry,
 };
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::reader::{Next, Part, Read, Reader};
 use super::patience::until_available;
+use crate::measure;
 use crate::context::{Context, LoadError, LoadedAccount, LoadedRun};
 
 /// Parts between reader and committer: one is read while one is committed.
@@ -165,7 +165,7 @@ async fn commit_parts(
         let commit = PageCommit { handle, step, after, body, requests, pages, records, chunks, children, lease: LEASE };
         let began = std::time::Instant::now();
         let committed = until_available(|| context.store.commit_page(&commit)).await?;
-        telemetry::committed(began.elapsed(), records);
+        measure::committed(began.elapsed(), records);
         match committed {
             Committed::Done { .. } if after == After::Done => return Ok("done"),
             Committed::Done { over } => {
