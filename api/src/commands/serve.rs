@@ -15,8 +15,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     cancel_on_signal(shutdown.clone())?;
     let address = settings.listen;
-    let listener =
-        TcpListener::bind(address).with_context(|| format!("can't listen on {address} (SYNCLINE_LISTEN)"))?;
+    let listener = TcpListener::bind(address)
+        .with_context(|| format!("can't listen on {address} (SYNCLINE_LISTEN)"))?;
     crate::run(settings, listener, shutdown).await
 }
 
