@@ -1,1 +1,3 @@
+//! The command line `syncline`: one file a command.
 
+pub mod sample;
