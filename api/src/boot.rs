@@ -139,7 +139,7 @@ async fn bootstrap(store: &Store, settings: &Settings) -> anyhow::Result<()> {
     };
     match store.tokens().bootstrap(token.expose()).await? {
         Bootstrap::Created => {
-            tracing::info!("made the environment `default` with the bootstrap token")
+            tracing::info!("made the environment `default` with the bootstrap token");
         }
         Bootstrap::Present => {}
         Bootstrap::Refused => tracing::warn!(

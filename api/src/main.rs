@@ -14,7 +14,7 @@ use shared::config::{Settings, Sources};
     about = "Serves Syncline's API and manages its tokens."
 )]
 struct Arguments {
-    /// Settings file (TOML); SYNCLINE_CONFIG names one too.
+    /// Settings file (TOML); `SYNCLINE_CONFIG` names one too.
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Overrides one setting, as in `--set log=debug`; may be repeated.

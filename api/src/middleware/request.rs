@@ -45,16 +45,14 @@ pub fn current_request_id() -> String {
 /// A handler that panicked has answered with an internal error: its caller is told, the
 /// others go on.
 async fn without_panic<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    match AssertUnwindSafe(answer).catch_unwind().await {
-        Ok(answer) => answer,
-        Err(_) => {
-            // The panic hook has printed where and why.
-            tracing::error!(request.id = current_request_id(), "a handler panicked");
-            let error = ApiError::internal();
-            let response = error.error_response();
-            Err(InternalError::from_response(error, response).into())
-        }
+    if let Ok(answer) = AssertUnwindSafe(answer).catch_unwind().await {
+        return answer;
     }
+    // The panic hook has printed where and why.
+    tracing::error!(request.id = current_request_id(), "a handler panicked");
+    let error = ApiError::internal();
+    let response = error.error_response();
+    Err(InternalError::from_response(error, response).into())
 }
 
 /// Wraps every request.
@@ -149,11 +147,10 @@ mod tests {
     async fn a_handler_that_panics_answers_with_an_internal_error_and_its_request_id() {
         use actix_web::body::to_bytes;
 
-        async fn broken() -> Result<(), Error> {
-            panic!("a defect")
-        }
+        let broken =
+            std::future::poll_fn(|_| -> std::task::Poll<Result<(), Error>> { panic!("a defect") });
         let outcome = REQUEST_ID
-            .scope("abc".to_owned(), without_panic(broken()))
+            .scope("abc".to_owned(), without_panic(broken))
             .await;
         let response = outcome.expect_err("an error").error_response();
         assert_eq!(response.status(), 500);
