@@ -8,7 +8,15 @@ use crate::support::{send, start};
 async fn health_and_description_need_no_token() {
     let api = start().await;
     let http = reqwest::Client::new();
-    for path in ["/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/", "/docs/openapi.json"] {
+    for path in [
+        "/livez",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/docs",
+        "/docs/",
+        "/docs/openapi.json",
+    ] {
         let reply = send(http.request(Method::GET, format!("{}{path}", api.origin))).await;
         assert_eq!(reply.status, 200, "{path}: {}", reply.text);
     }
@@ -17,7 +25,15 @@ async fn health_and_description_need_no_token() {
 #[tokio::test]
 async fn the_rendered_page_needs_nothing_from_another_host() {
     let api = start().await;
-    let page = reqwest::get(format!("{}/docs/", api.origin)).await.expect("an answer").text().await.expect("a page");
+    let page = reqwest::get(format!("{}/docs/", api.origin))
+        .await
+        .expect("an answer")
+        .text()
+        .await
+        .expect("a page");
     assert!(page.contains("swagger-ui"), "{page}");
-    assert!(!page.contains("http://") && !page.contains("https://"), "{page}");
+    assert!(
+        !page.contains("http://") && !page.contains("https://"),
+        "{page}"
+    );
 }

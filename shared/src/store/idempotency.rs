@@ -16,9 +16,9 @@ use super::{Store, StoreError, StoreResult};
 use crate::ids::EnvironmentId;
 
 /// How long a key is remembered, from its first use.
-pub const KEPT: Duration = Duration::from_secs(24 * 3600);
+pub const KEPT: Duration = Duration::from_hours(24);
 /// After this long without an answer, the work on a request counts as given up.
-pub const WORK_TIME: Duration = Duration::from_secs(60);
+pub const WORK_TIME: Duration = Duration::from_mins(1);
 
 static RESERVE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("lua/idempotency_reserve.lua")));
