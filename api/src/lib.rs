@@ -5,7 +5,9 @@
 
 pub mod answer;
 pub mod app;
+pub mod boot;
 pub mod catalog;
+pub mod commands;
 pub mod error;
 pub mod extract;
 pub mod idempotent;
@@ -16,3 +18,4 @@ pub mod routes;
 pub mod state;
 
 pub use app::serve;
+pub use boot::run;

@@ -20,8 +20,25 @@ use crate::{
 /// What every route of the API proper starts with.
 pub const BASE_PATH: &str = "/api/v1/ipaas";
 
+/// Whether `/metrics` is among the routes of the API's own port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Figures {
+    Here,
+    /// On a port of their own.
+    Elsewhere,
+}
+
+/// Registers the routes of a port that is for figures only.
+pub fn configure_figures(config: &mut ServiceConfig) {
+    config
+        .service(at("/livez").get(service::livez).done())
+        .service(at("/readyz").get(service::readyz).done())
+        .service(at("/metrics").get(service::metrics).done())
+        .default_service(web::to(no_route));
+}
+
 /// Registers every route.
-pub fn configure(config: &mut ServiceConfig) {
+pub fn configure(config: &mut ServiceConfig, figures: Figures) {
     let api = web::scope(BASE_PATH)
         .service(
             at("/webhook")
@@ -125,11 +142,13 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(api)
         .service(at("/livez").get(service::livez).done())
         .service(at("/readyz").get(service::readyz).done())
-        .service(at("/metrics").get(service::metrics).done())
         .service(at("/openapi.json").get(service::openapi_document).done())
         .service(at("/docs").get(service::docs).done())
         .service(SwaggerUi::new("/docs/{_:.*}").url("/docs/openapi.json", openapi::document()))
         .default_service(web::to(no_route));
+    if figures == Figures::Here {
+        config.service(at("/metrics").get(service::metrics).done());
+    }
 }
 
 async fn no_route() -> Result<HttpResponse, ApiError> {

@@ -21,6 +21,7 @@ pub mod model;
 pub mod plan;
 pub mod queue;
 pub mod seal;
+pub mod shutdown;
 pub mod store;
 pub mod telemetry;
 #[cfg(feature = "testing")]

@@ -54,7 +54,15 @@ fn main() -> ExitCode {
 }
 
 fn load(arguments: &Arguments) -> anyhow::Result<Settings> {
-    let sources = Sources::from_process(arguments.config.as_deref(), &arguments.overrides)?;
+    let overrides = arguments
+        .overrides
+        .iter()
+        .map(|text| {
+            let (name, value) = text.split_once('=').with_context(|| format!("--set {text}: give NAME=VALUE"))?;
+            Ok((name.to_owned(), value.to_owned()))
+        })
+        .collect::<anyhow::Result<_>>()?;
+    let sources = Sources::from_process(arguments.config.as_deref(), overrides)?;
     Ok(Settings::load(&sources)?)
 }
 
@@ -63,7 +71,7 @@ fn run(settings: Settings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let shutdown = CancellationToken::new();
-        shared::telemetry::cancel_on_signal(shutdown.clone())?;
+        shared::shutdown::on_signal(shutdown.clone())?;
         worker::run(settings, shutdown).await
     })
 }

@@ -99,6 +99,9 @@ impl<L: Level> FromRequest for Caller<L> {
                 return Err(ApiError::internal());
             };
             let secret = bearer_token(&request).ok_or_else(ApiError::unauthorized)?;
+            if !state.is_store_checked() {
+                return Err(ApiError::store_unavailable());
+            }
             let token = state
                 .store
                 .tokens()

@@ -153,6 +153,7 @@ impl Outbound {
             mut headers,
             body,
             timeout: _,
+            shown_url: _,
         } = request;
         self.inner
             .policy

@@ -130,6 +130,15 @@ impl Sealer {
             .map_err(|_| SealError::Damaged)
     }
 
+    /// As [`Self::open`], for a secret text.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; also [`SealError::Damaged`] when it isn't UTF-8.
+    pub fn open_secret(&self, owner: &str, sealed: &str) -> Result<Secret, SealError> {
+        let text = String::from_utf8(self.open(owner, sealed)?).map_err(|_| SealError::Damaged)?;
+        Ok(Secret::new(text))
+    }
+
     /// # Errors
     /// As [`Self::open`]; also [`SealError::Damaged`] when the text isn't JSON.
     pub fn open_json(&self, owner: &str, sealed: &str) -> Result<Value, SealError> {

@@ -35,7 +35,8 @@ pub async fn execute(context: &Context, claim: &Claim, run_id: RunId) -> Result<
         Err(error) => {
             tracing::warn!(run.id = %run_id, error = %error, "the run can't be planned");
             let message = error.to_string();
-            let fail = || context.store.runs().fail_start(&claim.id, &claim.token, run_id, &message);
+            let runs = context.store.runs();
+            let fail = || runs.fail_start(&claim.id, &claim.token, run_id, &message);
             return Ok(word(until_available(fail).await?));
         }
     };
@@ -52,7 +53,8 @@ pub async fn execute(context: &Context, claim: &Claim, run_id: RunId) -> Result<
         nodes: &nodes,
         roots: roots.map(|node| (node.index, FetchBody::default().to_json())).collect(),
     };
-    let step = until_available(|| context.store.runs().start(&start)).await?;
+    let runs = context.store.runs();
+    let step = until_available(|| runs.start(&start)).await?;
     if step == FetchStep::Done {
         tracing::info!(run.id = %run_id, job.id = %run.spec.sync_job_id, account.id = %run.spec.integrated_account_id, "run started");
     }

@@ -8,13 +8,12 @@ use actix_web::{
     web::{Data, Redirect},
 };
 use serde_json::json;
+use shared::telemetry::MetricsHandle;
 
 use crate::{error::ApiError, openapi, state::AppState};
 
 /// How long the store may take to answer before this process isn't ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
-/// Content type of the Prometheus text format.
-const METRICS_TYPE: &str = "text/plain; version=0.0.4";
 
 /// Whether the process runs.
 #[utoipa::path(get, path = "/livez", tag = "service", operation_id = "livez", security(()),
@@ -27,6 +26,9 @@ pub async fn livez() -> HttpResponse {
 #[utoipa::path(get, path = "/readyz", tag = "service", operation_id = "readyz", security(()),
     responses((status = 200, description = "It can"), (status = 503, description = "The store is away", body = crate::error::ErrorBody)))]
 pub async fn readyz(state: Data<AppState>) -> Result<HttpResponse, ApiError> {
+    if !state.is_store_checked() {
+        return Err(ApiError::store_unavailable());
+    }
     match tokio::time::timeout(READY_TIMEOUT, state.store.ping()).await {
         Ok(Ok(())) => Ok(HttpResponse::Ok().json(json!({"status": "ready"}))),
         Ok(Err(_)) | Err(_) => Err(ApiError::store_unavailable()),
@@ -40,10 +42,10 @@ pub async fn metrics(state: Data<AppState>) -> HttpResponse {
     let text = state
         .metrics
         .as_ref()
-        .map(metrics_exporter_prometheus::PrometheusHandle::render)
+        .map(MetricsHandle::render)
         .unwrap_or_default();
     HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, METRICS_TYPE))
+        .insert_header((header::CONTENT_TYPE, MetricsHandle::CONTENT_TYPE))
         .body(text)
 }
 

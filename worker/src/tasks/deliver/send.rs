@@ -38,7 +38,7 @@ pub(super) async fn send(context: &Context, webhook: &LoadedWebhook, batch: &Bat
         headers,
         body: Some(body),
         timeout: std::time::Duration::from_millis(u64::from(webhook.delivery.timeout_ms)),
-        ..HttpRequest::default()
+        shown_url: None,
     };
     match context.outbound.send(request, Redirects::None, ANSWER_BYTES).await {
         Ok(mut response) => {

@@ -16,12 +16,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
 use shared::{
-    clock::Timestamp,
     expr::template::Scope,
     ids::RunId,
     integration::{
         Method,
-        errors::{self, Failure, Verdict},
+        errors::{self, Verdict},
     },
     plan::Node,
     queue::task::{FetchBody, TaskBody},
@@ -180,7 +179,7 @@ async fn commit_parts(
     }
     // The reader went without a last word: it panicked. The task is tried again.
     let problem = report::Problem {
-        failure: &Failure::Internal("the reader of the page crashed".to_owned()),
+        failure: &reader::internal("the reader of the page crashed"),
         requests: 0,
         url: None,
         attempt,
@@ -214,7 +213,7 @@ async fn settle_failure(
     problem: &report::Problem<'_>,
     failing: &report::Failing<'_>,
 ) -> Result<&'static str, LoadError> {
-    let classified = errors::classify(problem.failure, Timestamp::now());
+    let classified = problem.failure;
     let resource = &fetch.node().resource;
     let run = handle.run;
     match classified.verdict {
@@ -225,7 +224,7 @@ async fn settle_failure(
             Ok(outcome(step, "rate_limited"))
         }
         Verdict::Retry { after } if problem.attempt + 1 < errors::MAX_ATTEMPTS => {
-            let delay = after.unwrap_or_else(|| errors::backoff(problem.attempt, rand::random()));
+            let delay = after.unwrap_or_else(|| errors::backoff(problem.attempt + 1, rand::random()));
             tracing::info!(
                 run.id = %run, task.id = %handle.task, resource, attempt = problem.attempt + 1, code = classified.code,
                 delay_ms = delay.as_millis(), error = %classified.message, "a request failed and will be tried again"
@@ -233,7 +232,7 @@ async fn settle_failure(
             let step = until_available(|| context.store.retry_fetch(handle, delay, problem.requests)).await?;
             Ok(outcome(step, "retried"))
         }
-        Verdict::Retry { .. } | Verdict::Fail => failing.give_up(&classified, problem).await,
+        Verdict::Retry { .. } | Verdict::Fail => failing.give_up(problem).await,
     }
 }
 

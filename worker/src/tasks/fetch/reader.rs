@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use shared::{
-    http::{Redirects, Response},
+    clock::Timestamp,
+    http::{OutboundError, Redirects, Response},
     integration::{
-        Cursor, HttpRequest, Method, PageSeen,
-        errors::Failure,
-        records::{RecordSplitter, SplitLimits},
+        Cursor, HttpRequest, Method, PageSeen, PaginationError, RequestError,
+        errors::{self, Classified, Failure},
+        records::{RecordSplitter, RecordsError, SplitLimits},
     },
     store::fetches::{Child, Chunk},
 };
@@ -31,7 +32,7 @@ const LIMITS: SplitLimits =
 pub(super) enum Read {
     Part(Part),
     /// Nothing follows.
-    Failed { failure: Failure, requests: u32, url: Option<(String, String)> },
+    Failed { failure: Classified, requests: u32, url: Option<(String, String)> },
 }
 
 /// A part of a page, up to a whole one.
@@ -53,16 +54,40 @@ pub(super) enum Next {
 }
 
 enum Stop {
-    Failed(Failure),
+    Failed(Classified),
     /// The page doesn't begin as it did when it was committed in part.
     Changed,
     /// Nobody wants the rest.
     Unwanted,
 }
 
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
+impl From<Failure<'_>> for Stop {
+    fn from(failure: Failure<'_>) -> Self {
+        Self::Failed(errors::classify(&failure, Timestamp::now()))
+    }
+}
+
+impl From<OutboundError> for Stop {
+    fn from(error: OutboundError) -> Self {
+        Failure::Outbound { kind: error.kind, message: &error.message }.into()
+    }
+}
+
+impl From<RecordsError> for Stop {
+    fn from(error: RecordsError) -> Self {
+        Failure::Records(&error).into()
+    }
+}
+
+impl From<RequestError> for Stop {
+    fn from(error: RequestError) -> Self {
+        Failure::Request(&error).into()
+    }
+}
+
+impl From<PaginationError> for Stop {
+    fn from(error: PaginationError) -> Self {
+        Failure::Pagination(&error).into()
     }
 }
 
@@ -107,7 +132,7 @@ impl Reader {
         let failure = match self.read_pages().await {
             Ok(()) | Err(Stop::Unwanted) => return,
             Err(Stop::Failed(failure)) => failure,
-            Err(Stop::Changed) => Failure::Internal("the page changed while it was read again".to_owned()),
+            Err(Stop::Changed) => internal("the page changed while it was read again"),
         };
         let failed = Read::Failed { failure, requests: self.requests, url: self.url.take() };
         // The committer is gone only when the task is over.
@@ -116,7 +141,7 @@ impl Reader {
 
     async fn read_pages(&mut self) -> Result<(), Stop> {
         let fetch = self.fetch.clone();
-        let method = fetch.method().map_err(Failure::Internal)?;
+        let method = fetch.method().map_err(|message| Stop::Failed(internal(&message)))?;
         let mut cursor = fetch.body.cursor.clone();
         let mut resume = (fetch.body.skip, fetch.body.skip_digest);
         loop {
@@ -134,14 +159,13 @@ impl Reader {
         }
     }
 
-    fn request(&self, method: &Method, cursor: &Cursor) -> Result<HttpRequest, Failure> {
+    fn request(&self, method: &Method, cursor: &Cursor) -> Result<HttpRequest, RequestError> {
         let fetch = &*self.fetch;
         let node = fetch.node();
         let (args, exact) = (fetch.run.args(), fetch.exact());
         let mut scope = fetch.scope(&args, &exact);
-        let render = |template: &shared::expr::template::Template| -> Result<Value, Failure> {
-            let value = template.render(&scope).map_err(|error| Failure::Request(error.into()))?;
-            Ok(value.unwrap_or(Value::Null))
+        let render = |template: &shared::expr::template::Template| -> Result<Value, RequestError> {
+            Ok(template.render(&scope)?.unwrap_or(Value::Null))
         };
         let query = match render(&node.query)? {
             Value::Null => Value::Object(serde_json::Map::new()),
@@ -157,7 +181,7 @@ impl Reader {
         if let Some(body) = &body {
             scope.roots.push(("body", body));
         }
-        method.request(&scope, cursor).map_err(Failure::Request)
+        method.request(&scope, cursor)
     }
 
     /// Reads one page and sends its parts; gives the next page's cursor.
@@ -182,8 +206,8 @@ impl Reader {
             skip_digest,
             changed: false,
         };
-        while let Some(bytes) = response.chunk().await.map_err(Failure::Outbound)? {
-            splitter.push(&bytes, &mut |record| page.record(record)).map_err(Failure::Records)?;
+        while let Some(bytes) = response.chunk().await? {
+            splitter.push(&bytes, &mut |record| page.record(record))?;
             if page.changed {
                 return Err(Stop::Changed);
             }
@@ -192,38 +216,50 @@ impl Reader {
                 self.send(page.builder.take(), 0, next).await?;
             }
         }
-        let envelope = splitter.finish(&mut |record| page.record(record)).map_err(Failure::Records)?;
+        let envelope = splitter.finish(&mut |record| page.record(record))?;
         if page.changed || page.seen < skip {
             return Err(Stop::Changed);
         }
         let seen = PageSeen {
             records: page.seen,
             digest: page.digest.digest(),
+            previous_digest: None,
             envelope: &envelope,
             headers: &response.headers,
             url: &url,
         };
-        let next = method.next(&cursor, &seen).map_err(Failure::Pagination)?;
+        let next = method.next(&cursor, &seen)?;
         let after = next.clone().map_or(Next::Done, Next::Page);
         self.send(page.builder.take(), 1, after).await?;
         Ok(next)
     }
 
-    async fn exchange(&self, request: HttpRequest) -> Result<Response, Failure> {
+    async fn exchange(&self, request: HttpRequest) -> Result<Response, Stop> {
         let sent = self.context.outbound.send(request, Redirects::SameOrigin, MAX_PAGE_BYTES);
-        let mut response = sent.await.map_err(Failure::Outbound)?;
+        let mut response = sent.await?;
         if response.status.is_success() {
             return Ok(response);
         }
-        let (status, headers) = (response.status, response.headers.clone());
         // The status says what went wrong; a body that can't be read adds nothing to it.
-        let body_prefix = response.prefix(ERROR_BODY_BYTES).await.unwrap_or_default();
-        Err(Failure::Status { status, headers, body_prefix })
+        let body = response.prefix(ERROR_BODY_BYTES).await.unwrap_or_default();
+        let body_prefix = errors::redact(&body, &self.fetch.account.credentials);
+        let (status, headers) = (response.status, &response.headers);
+        Err(Failure::Status { status, headers, body_prefix: &body_prefix }.into())
     }
 
     async fn send(&mut self, built: super::builder::Built, pages: u32, next: Next) -> Result<(), Stop> {
         let requests = std::mem::take(&mut self.requests);
         let part = Part { chunks: built.chunks, children: built.children, records: built.records, requests, pages, next };
         self.parts.send(Read::Part(part)).await.map_err(|_| Stop::Unwanted)
+    }
+}
+
+/// A failure of ours, not of the source: it is tried again.
+pub(super) fn internal(message: &str) -> Classified {
+    Classified {
+        verdict: errors::Verdict::Retry { after: None },
+        code: "internal_error",
+        status: None,
+        message: message.to_owned(),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use shared::{
     clock::Timestamp,
-    integration::errors::{Classified, Failure},
+    integration::errors::Classified,
     store::fetches::{FetchFailure, FetchHandle},
 };
 
@@ -14,7 +14,7 @@ use crate::context::{Context, LoadError, LoadedRun};
 
 /// What went wrong in one attempt.
 pub(super) struct Problem<'a> {
-    pub failure: &'a Failure,
+    pub failure: &'a Classified,
     /// Requests made since the last commit.
     pub requests: u32,
     /// Method and URL without query, for people.
@@ -32,12 +32,12 @@ pub(super) struct Failing<'a> {
 }
 
 impl Failing<'_> {
-    pub async fn give_up(&self, classified: &Classified, problem: &Problem<'_>) -> Result<&'static str, LoadError> {
+    pub async fn give_up(&self, problem: &Problem<'_>) -> Result<&'static str, LoadError> {
         let request = problem.url.as_ref().map(|(method, url)| json!({"method": method, "url": url}));
         self.record(
-            classified.code,
-            &classified.message,
-            classified.status,
+            problem.failure.code,
+            &problem.failure.message,
+            problem.failure.status,
             request,
             problem.attempt + 1,
             problem.requests,
