@@ -46,9 +46,23 @@ pub struct Inbox {
     pub fault_count: u64,
 }
 
+/// An event kept to be shown: the first of its type and stream in its run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// Type, as in `sync_job_run:record`.
+    pub event: String,
+    pub stream: Option<String>,
+    /// First and last `seq`, of a record event.
+    pub seq: Option<(u64, u64)>,
+    /// The first record, or else the payload; as it came.
+    pub text: String,
+}
+
 /// What came for one run.
 #[derive(Debug, Default)]
 pub struct RunSeen {
+    /// One event of each type and stream.
+    pub samples: Vec<Sample>,
     /// Events in the order of arrival, by type.
     pub events: Vec<String>,
     /// Stream (a node's name, else its resource) → what came in it.
@@ -187,12 +201,27 @@ impl RunSeen {
             (_, true) => faults.push(format!("`{kind}` came before `started`")),
         }
         self.events.push(kind.to_owned());
+        self.sample(kind, event);
         match kind {
             "record" => self.records(event, faults),
             "record_error" => self.record_errors += 1,
             "completed" | "failed" | "stopped" => self.end(event.payload, faults),
             _ => {}
         }
+    }
+
+    fn sample(&mut self, kind: &str, event: &Event<'_>) {
+        let kind = format!("sync_job_run:{kind}");
+        if self.samples.iter().any(|kept| kept.event == kind && kept.stream == event.stream) {
+            return;
+        }
+        let first = event.records.iter().flatten().next();
+        self.samples.push(Sample {
+            event: kind,
+            stream: event.stream.clone(),
+            seq: event.meta.as_ref().map(|meta| (meta.first_seq, meta.last_seq)),
+            text: first.map_or(event.payload, |record| record.get()).to_owned(),
+        });
     }
 
     fn records(&mut self, event: &Event<'_>, faults: &mut Vec<String>) {

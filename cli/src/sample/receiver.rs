@@ -21,7 +21,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
 use shared::http::serve::serve;
-use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
@@ -46,20 +46,17 @@ pub struct SampleReceiver {
 struct Shared {
     secret: Mutex<Option<String>>,
     inbox: Mutex<Inbox>,
-    /// Bodies of new events for whoever wants to show some; when it is full, they are left out.
-    shown: mpsc::Sender<String>,
 }
 
 impl SampleReceiver {
-    /// Serves on a free port of 127.0.0.1. The bodies of new events also go to
-    /// `shown` as long as there is room in it.
+    /// Serves on a free port of 127.0.0.1.
     ///
     /// # Errors
     /// When no port can be opened.
-    pub async fn start(shown: mpsc::Sender<String>) -> std::io::Result<Self> {
+    pub async fn start() -> std::io::Result<Self> {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared { secret: Mutex::default(), inbox: Mutex::default(), shown });
+        let shared = Arc::new(Shared { secret: Mutex::default(), inbox: Mutex::default() });
         let shutdown = CancellationToken::new();
         let handler = {
             let shared = Arc::clone(&shared);
@@ -115,11 +112,8 @@ impl Shared {
         };
         let text = String::from_utf8_lossy(&body);
         let outcome = lock(&self.inbox).receive(&id, &text);
-        match outcome {
-            Outcome::Unreadable => return refuse(StatusCode::BAD_REQUEST, "not an event"),
-            // Showing is a courtesy; a full channel must not hold a delivery up.
-            Outcome::New => drop(self.shown.try_send(text.into_owned())),
-            Outcome::Duplicate => {}
+        if outcome == Outcome::Unreadable {
+            return refuse(StatusCode::BAD_REQUEST, "not an event");
         }
         let mut response = Response::new(Full::default());
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -154,8 +148,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_signed_event_is_taken_and_counted_once_however_often_it_comes() {
-        let (shown, mut showing) = mpsc::channel(4);
-        let receiver = SampleReceiver::start(shown).await.expect("a receiver");
+        let receiver = SampleReceiver::start().await.expect("a receiver");
         receiver.set_secret(SECRET.to_owned());
         let body = event("evt_1");
         for _ in 0..2 {
@@ -163,13 +156,11 @@ mod tests {
             assert_eq!(post(&receiver, headers, body.clone()).await, 204);
         }
         assert_eq!((receiver.inbox().verified, receiver.inbox().duplicates), (2, 1));
-        assert_eq!(showing.recv().await, Some(body));
-        assert!(showing.try_recv().is_err());
     }
 
     #[tokio::test]
     async fn a_bad_signature_is_refused_and_remembered() {
-        let receiver = SampleReceiver::start(mpsc::channel(1).0).await.expect("a receiver");
+        let receiver = SampleReceiver::start().await.expect("a receiver");
         let headers = signed(SECRET, "evt_1", now_s(), b"another body");
         assert_eq!(post(&receiver, headers.clone(), event("evt_1")).await, 503);
         receiver.set_secret(SECRET.to_owned());
@@ -181,7 +172,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_is_no_event_is_refused() {
-        let receiver = SampleReceiver::start(mpsc::channel(1).0).await.expect("a receiver");
+        let receiver = SampleReceiver::start().await.expect("a receiver");
         receiver.set_secret(SECRET.to_owned());
         let headers = signed(SECRET, "evt_1", now_s(), b"[]");
         assert_eq!(post(&receiver, headers, "[]".to_owned()).await, 400);

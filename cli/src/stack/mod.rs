@@ -170,6 +170,21 @@ impl Stack {
     }
 }
 
+/// Empties a data directory that no stack runs on; what a killed one left running
+/// is stopped first.
+///
+/// # Errors
+/// A directory in use or that can't be removed.
+pub async fn wipe(data_dir: &Path) -> anyhow::Result<()> {
+    if !data_dir.exists() {
+        return Ok(());
+    }
+    let data_dir = make_private(data_dir)?;
+    let _lock = lock(&data_dir)?;
+    redis::stop_leftover(&data_dir).await?;
+    std::fs::remove_dir_all(&data_dir).with_context(|| format!("can't remove {}", data_dir.display()))
+}
+
 /// The settings of API and worker; what the person set in the environment about
 /// logging and limits counts, where things are is ours.
 fn settings(listen: SocketAddr, redis_url: &str, token: &Secret, master_key: &Secret) -> anyhow::Result<Settings> {

@@ -23,6 +23,8 @@ use tokio::{
 
 /// Tried in this order when no program is named.
 const SERVERS: &[&str] = &["redis-server", "valkey-server"];
+/// Name of the socket in the data directory.
+const SOCKET: &str = "redis.sock";
 /// How long it may take to answer; reading a large append-only file takes a while.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 /// How long it may take to write out its file and end.
@@ -49,8 +51,8 @@ impl PrivateRedis {
     pub async fn start(server: Option<&Path>, data_dir: &Path) -> anyhow::Result<Self> {
         let directory = data_dir.join("redis");
         std::fs::create_dir_all(&directory).with_context(|| format!("can't make {}", directory.display()))?;
+        stop_leftover(data_dir).await?;
         let (socket, socket_dir) = place_socket(data_dir)?;
-        stop_leftover(&socket).await?;
         let log = data_dir.join("redis.log");
         let child = spawn(server, &directory, &socket, &log)?;
         let mut redis = Self { child, socket, _socket_dir: socket_dir };
@@ -105,16 +107,17 @@ fn describe(status: std::io::Result<ExitStatus>) -> String {
 
 /// Beside the data, or in a temporary directory when that path is too long.
 fn place_socket(data_dir: &Path) -> anyhow::Result<(PathBuf, Option<tempfile::TempDir>)> {
-    let socket = data_dir.join("redis.sock");
+    let socket = data_dir.join(SOCKET);
     if socket.as_os_str().len() <= MAX_SOCKET_PATH {
         return Ok((socket, None));
     }
     let directory = tempfile::Builder::new().prefix("syncline-").tempdir().context("no temporary directory")?;
-    Ok((directory.path().join("redis.sock"), Some(directory)))
+    Ok((directory.path().join(SOCKET), Some(directory)))
 }
 
-/// Ends the Redis of a process that was killed; ours is the lock on the directory.
-async fn stop_leftover(socket: &Path) -> anyhow::Result<()> {
+/// Ends the Redis of a process that was killed. The caller holds the lock on the directory.
+pub async fn stop_leftover(data_dir: &Path) -> anyhow::Result<()> {
+    let socket = &data_dir.join(SOCKET);
     if command(socket, "PING").await.is_err() {
         return Ok(());
     }
