@@ -140,10 +140,10 @@ impl RecordSplitter {
                     }
                 }
                 (Mode::Envelope | Mode::Whole, Event::Close) => {
-                    self.tracker.close(self.lexer.depth())
+                    self.tracker.close(self.lexer.depth());
                 }
                 (Mode::Envelope | Mode::Whole, Event::ScalarStart(first)) => {
-                    self.begin_scalar(first)?
+                    self.begin_scalar(first)?;
                 }
                 (Mode::Envelope | Mode::Whole, Event::Open(container)) => {
                     self.begin_container(container, bytes, position, &mut from)?;
