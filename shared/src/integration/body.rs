@@ -41,9 +41,9 @@ impl BodyFormat {
     pub fn write(self, body: &Value, arrays: ArrayFormat) -> Result<Bytes, RequestError> {
         let text = match (self, body) {
             (Self::Json, body) => body.to_string(),
-            (Self::Form, Value::Object(object)) => {
-                Serializer::new(String::new()).extend_pairs(pairs(object, arrays)).finish()
-            }
+            (Self::Form, Value::Object(object)) => Serializer::new(String::new())
+                .extend_pairs(pairs(object, arrays))
+                .finish(),
             (Self::Form, _) => {
                 return Err(RequestError::Invalid(
                     "a body with `body_format` `form` must be an object".to_owned(),

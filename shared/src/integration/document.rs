@@ -54,7 +54,10 @@ struct Resource {
 
 impl Resource {
     fn method(&self, name: &str) -> Option<&Method> {
-        self.methods.iter().find(|(own, _)| own == name).map(|(_, method)| method)
+        self.methods
+            .iter()
+            .find(|(own, _)| own == name)
+            .map(|(_, method)| method)
     }
 
     fn method_names(&self) -> impl Iterator<Item = &str> + Clone {
@@ -91,7 +94,10 @@ impl Integration {
         let label = fields.required_string("label", faults);
         let description = fields.string("description", faults);
         // Versions are counted where documents are stored; an author's own is only a note.
-        if fields.value("version").is_some_and(|version| !version.is_number()) {
+        if fields
+            .value("version")
+            .is_some_and(|version| !version.is_number())
+        {
             fields.string("version", faults);
         }
         let config = fields.required("config", faults);
@@ -174,7 +180,8 @@ impl Integration {
                     .filter_map(|(name, value)| {
                         let pointer = child(&pointer, name);
                         check_name(name, &pointer, faults);
-                        let method = self.read_unified_method(name, value, &pointer, known, faults)?;
+                        let method =
+                            self.read_unified_method(name, value, &pointer, known, faults)?;
                         Some((name.clone(), method))
                     })
                     .collect();
@@ -213,14 +220,23 @@ impl Integration {
                 None => {
                     let names = self.proxy.iter().map(|resource| resource.name.as_str());
                     let hint = suggestion(resource, names.clone());
-                    ("resource", format!("`{resource}` is none of `config.resources`: {}{hint}", listed(names)))
+                    (
+                        "resource",
+                        format!(
+                            "`{resource}` is none of `config.resources`: {}{hint}",
+                            listed(names)
+                        ),
+                    )
                 }
                 Some(found) => match found.method(method) {
                     Some(method) => return Some(method),
                     None => {
                         let hint = suggestion(method, found.method_names());
                         let names = listed(found.method_names());
-                        ("method", format!("`{resource}` has no method `{method}`; it has {names}{hint}"))
+                        (
+                            "method",
+                            format!("`{resource}` has no method `{method}`; it has {names}{hint}"),
+                        )
                     }
                 },
             };
@@ -298,7 +314,10 @@ impl Integration {
 /// A field that must hold a name; an object there is an expression.
 fn named<'a>(fields: &mut Fields<'a>, field: &'static str, faults: &mut Faults) -> Option<&'a str> {
     if fields.value(field).is_some_and(Value::is_object) {
-        faults.push(fields.pointer(field), format!("an expression {NOT_SUPPORTED}; give a name"));
+        faults.push(
+            fields.pointer(field),
+            format!("an expression {NOT_SUPPORTED}; give a name"),
+        );
         return None;
     }
     fields.required_string(field, faults)
@@ -319,8 +338,13 @@ fn entries<'a>(value: &'a Value, pointer: &str, faults: &mut Faults) -> serde_js
 /// Without a `base_url` for all, every method needs its own.
 fn check_base_urls(pointer: &str, config: &Value, faults: &mut Faults) {
     let resources = config.get("resources").and_then(Value::as_object);
-    let methods = resources.into_iter().flatten().filter_map(|(_, methods)| methods.as_object());
-    let lacking = methods.flatten().any(|(_, method)| method.is_object() && method.get("base_url").is_none());
+    let methods = resources
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, methods)| methods.as_object());
+    let lacking = methods
+        .flatten()
+        .any(|(_, method)| method.is_object() && method.get("base_url").is_none());
     if lacking && config.get("base_url").is_none() {
         faults.push(pointer, "is required, unless every method has its own");
     }
@@ -344,7 +368,15 @@ fn read_resources(
             .filter_map(|(name, value)| {
                 let pointer = child(&pointer, name);
                 check_name(name, &pointer, faults);
-                let method = Method::read(name, value, &pointer, Purpose::Resource, defaults, known, faults)?;
+                let method = Method::read(
+                    name,
+                    value,
+                    &pointer,
+                    Purpose::Resource,
+                    defaults,
+                    known,
+                    faults,
+                )?;
                 Some((name.clone(), method))
             })
             .collect();
@@ -376,7 +408,9 @@ fn read_actions(
     {
         let at = validation.pointer("steps");
         validation.required("steps", faults);
-        let steps = validation.array("steps", faults).map_or(&[][..], Vec::as_slice);
+        let steps = validation
+            .array("steps", faults)
+            .map_or(&[][..], Vec::as_slice);
         if steps.len() > MAX_STEPS {
             faults.push(&at, format!("must not hold more than {MAX_STEPS} steps"));
         }
@@ -398,13 +432,22 @@ fn read_step(
 ) -> Option<Method> {
     let mut step = Fields::new(step, pointer, faults)?;
     step.required("type", faults);
-    word(&mut step, "type", &[("request", ())], &["update_context", "expression"], faults);
-    let name = step.string("name", faults).unwrap_or("validation").to_owned();
+    word(
+        &mut step,
+        "type",
+        &[("request", ())],
+        &["update_context", "expression"],
+        faults,
+    );
+    let name = step
+        .string("name", faults)
+        .unwrap_or("validation")
+        .to_owned();
     step.not_supported_yet("run_if", faults);
     let at = step.pointer("config");
-    let method = step
-        .required("config", faults)
-        .and_then(|config| Method::read(&name, config, &at, Purpose::Step, defaults, known, faults));
+    let method = step.required("config", faults).and_then(|config| {
+        Method::read(&name, config, &at, Purpose::Step, defaults, known, faults)
+    });
     step.finish(faults);
     method
 }

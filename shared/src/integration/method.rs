@@ -1,6 +1,9 @@
 //! One method of one resource.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::Value;
 use url::Url;
@@ -82,7 +85,10 @@ impl Consumed {
 
     fn of<'p>(root: &str, paths: impl Iterator<Item = &'p String>) -> Self {
         let mut consumed = Self::default();
-        for (_, rest) in paths.map(|path| split_root(path)).filter(|(start, _)| *start == root) {
+        for (_, rest) in paths
+            .map(|path| split_root(path))
+            .filter(|(start, _)| *start == root)
+        {
             if rest.is_empty() {
                 consumed.all = true;
             } else {
@@ -132,16 +138,31 @@ impl Method {
             merged.authorization = Authorization::None;
         }
         let body = read_body(&mut fields, &verb, known, faults);
-        let body_format = fields.choice("body_format", BODY_FORMATS, faults).unwrap_or_default();
+        let body_format = fields
+            .choice("body_format", BODY_FORMATS, faults)
+            .unwrap_or_default();
         fields.string("description", faults);
-        word(&mut fields, "response_format", &[("json", ())], &["jsonl", "csv"], faults);
+        word(
+            &mut fields,
+            "response_format",
+            &[("json", ())],
+            &["jsonl", "csv"],
+            faults,
+        );
         let mut response_path = None;
         let mut pagination = None;
         if purpose == Purpose::Resource {
             response_path = read_response_path(&mut fields, faults);
             pagination = read_pagination(name, &verb, &merged, &mut fields, faults);
         }
-        for later in ["error_expression", "error_rules", "query_schema", "graphql", "before", "after"] {
+        for later in [
+            "error_expression",
+            "error_rules",
+            "query_schema",
+            "graphql",
+            "before",
+            "after",
+        ] {
             fields.not_supported_yet(later, faults);
         }
         fields.finish(faults);
@@ -185,7 +206,10 @@ impl Method {
 
     /// Links are stored, so none may hold a credential that can't be taken out of it.
     fn check_links(&self, pointer: &str, faults: &mut Faults) {
-        let follows_links = self.pagination.as_ref().is_some_and(Pagination::follows_links);
+        let follows_links = self
+            .pagination
+            .as_ref()
+            .is_some_and(Pagination::follows_links);
         if follows_links && (self.path.compiled.is_secret() || self.base_url.compiled.is_secret()) {
             faults.push(
                 pointer,
@@ -197,13 +221,18 @@ impl Method {
 
     /// Works out what the placeholders take.
     fn settle(&mut self) {
-        let texts = [&self.base_url, &self.path].into_iter().chain(self.authorization.texts());
+        let texts = [&self.base_url, &self.path]
+            .into_iter()
+            .chain(self.authorization.texts());
         let required = texts
             .map(|text| &text.compiled)
             .chain(self.headers.iter().map(|header| &header.value))
             .chain(&self.body);
         let optional = self.query.iter().map(|(_, value)| value);
-        let all: Vec<String> = required.chain(optional).flat_map(|value| value.paths.clone()).collect();
+        let all: Vec<String> = required
+            .chain(optional)
+            .flat_map(|value| value.paths.clone())
+            .collect();
         self.consumed_query = Consumed::of("query", all.iter());
         self.consumed_body = Consumed::of("body", all.iter());
         self.optional_query = self
@@ -268,14 +297,20 @@ impl Method {
     ///
     /// # Errors
     /// A loop, a foreign origin, an unreadable cursor, too many pages.
-    pub fn next(&self, cursor: &Cursor, seen: &PageSeen<'_>) -> Result<Option<Cursor>, PaginationError> {
+    pub fn next(
+        &self,
+        cursor: &Cursor,
+        seen: &PageSeen<'_>,
+    ) -> Result<Option<Cursor>, PaginationError> {
         let Some(pagination) = &self.pagination else {
             return Ok(None);
         };
         let may_follow = |url: &Url| {
             // From an allowed origin a link may lead back to that of `base_url`, which only `request` knows:
             // it checks every link again.
-            url.origin() == seen.url.origin() || self.is_allowed_origin(url) || self.is_allowed_origin(seen.url)
+            url.origin() == seen.url.origin()
+                || self.is_allowed_origin(url)
+                || self.is_allowed_origin(seen.url)
         };
         let stripped = |link: &mut Url| self.strip_secrets(link);
         pagination.next(cursor, seen, may_follow, stripped)
@@ -306,7 +341,7 @@ impl Method {
                 ("body", rest) => gives(body, rest),
                 _ => true,
             };
-            let mut filled: std::collections::BTreeMap<String, Value> = part
+            let mut filled: BTreeMap<String, Value> = part
                 .paths
                 .iter()
                 .filter(|path| given(path))
@@ -318,7 +353,17 @@ impl Method {
                 ..Scope::default()
             }) {
                 let placeholder = unresolved.placeholder;
-                if filled.insert(placeholder.clone(), Value::from(1)).is_some() {
+                let known = filled.len();
+                let alternatives = placeholder
+                    .split("?:")
+                    .next()
+                    .unwrap_or_default()
+                    .split('|');
+                filled.extend(alternatives.map(|path| {
+                    let path = path.split(':').next().unwrap_or_default();
+                    (path.trim().to_owned(), Value::from(1))
+                }));
+                if filled.len() == known {
                     break;
                 }
                 if !missing.contains(&placeholder) {
@@ -330,13 +375,17 @@ impl Method {
     }
 
     pub(super) fn is_allowed_origin(&self, url: &Url) -> bool {
-        self.allowed_origins.contains(&url.origin().ascii_serialization())
+        self.allowed_origins
+            .contains(&url.origin().ascii_serialization())
     }
 
     /// Whether the query parameter carries a credential.
     pub(super) fn is_secret_parameter(&self, name: &str) -> bool {
         self.authorization.query_key() == Some(name)
-            || self.query.iter().any(|(key, value)| key == name && value.is_secret())
+            || self
+                .query
+                .iter()
+                .any(|(key, value)| key == name && value.is_secret())
     }
 }
 
@@ -362,14 +411,30 @@ fn gives(value: Option<&Value>, path: &str) -> bool {
 
 fn read_path(fields: &mut Fields<'_>, known: Known<'_>, faults: &mut Faults) -> Option<Text> {
     let pointer = fields.pointer("path");
-    let text = Text::new(fields.required_string("path", faults)?, &pointer, known, faults);
+    let text = Text::new(
+        fields.required_string("path", faults)?,
+        &pointer,
+        known,
+        faults,
+    );
     let literal = text.literal();
     if literal.contains("://") {
-        faults.push(&pointer, "must be relative to `base_url`, such as `/orders`; another host goes into `base_url`");
+        faults.push(
+            &pointer,
+            "must be relative to `base_url`, such as `/orders`; another host goes into `base_url`",
+        );
     } else if literal.contains(['?', '#']) {
-        faults.push(&pointer, "must not have a query or fragment; put parameters into `query`");
-    } else if literal.contains(|character: char| character.is_whitespace() || character.is_control() || character == '\\') {
-        faults.push(&pointer, "must not hold white space or backslashes; percent-encode them");
+        faults.push(
+            &pointer,
+            "must not have a query or fragment; put parameters into `query`",
+        );
+    } else if literal.contains(|character: char| {
+        character.is_whitespace() || character.is_control() || character == '\\'
+    }) {
+        faults.push(
+            &pointer,
+            "must not hold white space or backslashes; percent-encode them",
+        );
     } else if text.compiled.paths.is_empty() && has_bad_segment(literal.trim_start_matches('/')) {
         faults.push(&pointer, "must not have empty, `.` or `..` segments");
     }
@@ -385,7 +450,10 @@ fn read_body(
     let pointer = fields.pointer("body");
     let body = fields.value("body")?;
     if *verb == http::Method::GET {
-        faults.push(&pointer, "is never sent with `get`; set `method` to `post`, or use `query`");
+        faults.push(
+            &pointer,
+            "is never sent with `get`; set `method` to `post`, or use `query`",
+        );
     }
     Some(Compiled::new(body, &pointer, known, faults))
 }
@@ -409,14 +477,21 @@ fn read_pagination(
     let pagination = match fields.nullable("pagination") {
         Some(Value::Null) => None,
         Some(_) if name != LIST => {
-            faults.push(&pointer, "has no effect: only the method `list` has pages; leave it out");
+            faults.push(
+                &pointer,
+                "has no effect: only the method `list` has pages; leave it out",
+            );
             None
         }
         Some(value) => Pagination::read(value, &pointer, faults),
         None if name == LIST => defaults.pagination.clone(),
         None => None,
     };
-    if *verb == http::Method::GET && pagination.as_ref().is_some_and(|pagination| pagination.in_body) {
+    if *verb == http::Method::GET
+        && pagination
+            .as_ref()
+            .is_some_and(|pagination| pagination.in_body)
+    {
         faults.push(
             &pointer,
             "puts the cursor into the body (`add_to_body`), but `get` has none; set `method` to `post`",

@@ -136,7 +136,9 @@ fn failed(code: &'static str, message: &str) -> Classified {
 fn outbound(kind: OutboundErrorKind, message: &str) -> Classified {
     const RETRY: Verdict = Verdict::Retry { after: None };
     let (verdict, code) = match kind {
-        OutboundErrorKind::Dns | OutboundErrorKind::Connect | OutboundErrorKind::Tls => (RETRY, "source_unreachable"),
+        OutboundErrorKind::Dns | OutboundErrorKind::Connect | OutboundErrorKind::Tls => {
+            (RETRY, "source_unreachable")
+        }
         OutboundErrorKind::Timeout => (RETRY, "source_timeout"),
         OutboundErrorKind::Reset => (RETRY, "source_reset"),
         OutboundErrorKind::Protocol => (RETRY, "source_protocol"),
@@ -164,7 +166,10 @@ fn answered(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Timestamp
         401 => (Verdict::Fail, "unauthorized"),
         _ => (Verdict::Fail, "http_error"),
     };
-    let reason = status.canonical_reason().map(|reason| format!(" {reason}")).unwrap_or_default();
+    let reason = status
+        .canonical_reason()
+        .map(|reason| format!(" {reason}"))
+        .unwrap_or_default();
     let advice = match status.as_u16() {
         401 => "; check the account's credentials",
         403 => "; check what the account's credentials may do",
@@ -172,12 +177,19 @@ fn answered(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Timestamp
         _ => "",
     };
     let shown = shown::body(body);
-    let shown = if shown.is_empty() { shown } else { format!(": {shown}") };
+    let shown = if shown.is_empty() {
+        shown
+    } else {
+        format!(": {shown}")
+    };
     Classified {
         verdict,
         code,
         status: Some(status.as_u16()),
-        message: format!("the source answered {}{reason}{advice}{shown}", status.as_u16()),
+        message: format!(
+            "the source answered {}{reason}{advice}{shown}",
+            status.as_u16()
+        ),
     }
 }
 
