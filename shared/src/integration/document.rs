@@ -60,6 +60,15 @@ impl Resource {
             .map(|(_, method)| method)
     }
 
+    fn lacks(&self, method: &str) -> String {
+        let hint = suggestion(method, self.method_names());
+        let names = listed(self.method_names());
+        format!(
+            "`{}` has no method `{method}`; it has {names}{hint}",
+            self.name
+        )
+    }
+
     fn method_names(&self) -> impl Iterator<Item = &str> + Clone {
         self.methods.iter().map(|(name, _)| name.as_str())
     }
@@ -228,17 +237,12 @@ impl Integration {
                         ),
                     )
                 }
-                Some(found) => match found.method(method) {
-                    Some(method) => return Some(method),
-                    None => {
-                        let hint = suggestion(method, found.method_names());
-                        let names = listed(found.method_names());
-                        (
-                            "method",
-                            format!("`{resource}` has no method `{method}`; it has {names}{hint}"),
-                        )
+                Some(found) => {
+                    if let Some(method) = found.method(method) {
+                        return Some(method);
                     }
-                },
+                    ("method", found.lacks(method))
+                }
             };
             faults.push(fields.pointer(field), problem);
             None
@@ -257,11 +261,7 @@ impl Integration {
     /// A message that says what exists.
     pub fn method(&self, resource: &str, method: &str) -> Result<&Method, String> {
         let found = self.resource(resource)?;
-        found.method(method).ok_or_else(|| {
-            let hint = suggestion(method, found.method_names());
-            let names = listed(found.method_names());
-            format!("`{resource}` has no method `{method}`; it has {names}{hint}")
-        })
+        found.method(method).ok_or_else(|| found.lacks(method))
     }
 
     /// Whether the resource exists, unified or proxy.

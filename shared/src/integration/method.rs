@@ -34,7 +34,8 @@ const TIMEOUTS_MS: std::ops::RangeInclusive<u64> = 100..=300_000;
 /// The method whose pages are followed.
 const LIST: &str = "list";
 
-const VERBS: &[(&str, fn() -> http::Method)] = &[
+/// The verbs, by the word that stands for each.
+const VERBS: &[(&str, Verb)] = &[
     ("get", || http::Method::GET),
     ("post", || http::Method::POST),
     ("put", || http::Method::PUT),
@@ -46,6 +47,8 @@ const VERBS: &[(&str, fn() -> http::Method)] = &[
     ("PATCH", || http::Method::PATCH),
     ("DELETE", || http::Method::DELETE),
 ];
+
+type Verb = fn() -> http::Method;
 
 /// One method of one resource, compiled with every default of the document merged in.
 #[derive(Debug, Clone)]
@@ -187,6 +190,11 @@ impl Method {
         };
         method.check_links(pointer, faults);
         method.settle();
+        if purpose == Purpose::Step {
+            // No job asks for anything here.
+            method.consumed_query.all = true;
+            method.consumed_body.all = true;
+        }
         Some(method)
     }
 

@@ -413,6 +413,7 @@ fn the_sample_makes_the_requests_of_the_reference_job() {
         (made.url.as_str(), header(&made, "x-api-key")),
         ("http://127.0.0.1:9000/me", "k")
     );
+    assert_eq!(made.body, None);
 }
 
 #[test]
