@@ -76,6 +76,10 @@ pub async fn run(
         };
     tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "the API is listening");
 
+    if let Some(listener) = &metrics_listener {
+        tracing::info!(metrics_address = %listener.local_addr()?, "figures are served on a port of their own");
+    }
+
     let checked = Arc::clone(&state.store_checked);
     let ports = Ports {
         api: listener,

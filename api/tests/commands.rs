@@ -66,13 +66,24 @@ impl Drop for Server {
 
 /// Starts `serve`; the process, and its origin as soon as it is ready.
 fn serve(installation: &Installation, bootstrap: &str) -> (Server, String) {
+    let (server, origin, _) = serve_with(installation, bootstrap, &[]);
+    (server, origin)
+}
+
+/// As [`serve`], with further variables; also the address of the figures.
+fn serve_with(
+    installation: &Installation,
+    bootstrap: &str,
+    variables: &[(&str, &str)],
+) -> (Server, String, Option<String>) {
     let mut command = installation.command(&["serve"]);
+    command.envs(variables.iter().copied());
     command
         .env("SYNCLINE_BOOTSTRAP_TOKEN", bootstrap)
         .stderr(Stdio::piped());
     let mut server = Server(command.spawn().expect("the program"));
     let mut lines = BufReader::new(server.0.stderr.take().expect("a pipe")).lines();
-    let mut origin = None;
+    let (mut origin, mut figures) = (None, None);
     let started = Instant::now();
     loop {
         assert!(started.elapsed() < PATIENCE, "the API did not become ready");
@@ -82,13 +93,20 @@ fn serve(installation: &Installation, bootstrap: &str) -> (Server, String) {
         if let Some(address) = event["address"].as_str() {
             origin = Some(format!("http://{address}"));
         }
+        if let Some(address) = event["metrics_address"].as_str() {
+            figures = Some(format!("http://{address}"));
+        }
         if event["message"] == "the API is ready" {
             break;
         }
     }
     // The rest is read, so that the pipe never fills up.
     std::thread::spawn(move || lines.for_each(drop));
-    (server, origin.expect("an address before it is ready"))
+    (
+        server,
+        origin.expect("an address before it is ready"),
+        figures,
+    )
 }
 
 #[test]
@@ -230,4 +248,68 @@ async fn a_bootstrap_token_opens_an_empty_store_and_a_terminated_server_ends_wel
         .expect("no panic")
         .expect("a status");
     assert_eq!(ended.code(), Some(0));
+}
+
+#[tokio::test]
+async fn figures_can_have_a_port_of_their_own() {
+    let installation = Installation::new();
+    let variables = [("SYNCLINE_METRICS_LISTEN", "127.0.0.2:0")];
+    let (_server, origin, figures) = serve_with(
+        &installation,
+        "a-bootstrap-token-of-some-length",
+        &variables,
+    );
+    let figures = figures.expect("an address");
+    let status = async |url: String| {
+        reqwest::get(url)
+            .await
+            .expect("an answer")
+            .status()
+            .as_u16()
+    };
+    assert_eq!(status(format!("{figures}/metrics")).await, 200);
+    assert_eq!(status(format!("{figures}/api/v1/ipaas/webhook")).await, 404);
+    assert_eq!(status(format!("{origin}/metrics")).await, 404);
+    assert_eq!(status(format!("{origin}/readyz")).await, 200);
+}
+
+#[tokio::test]
+async fn a_redis_that_may_evict_is_refused() {
+    // A Redis of its own, whose policy can be changed without harm to other tests.
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("redis.sock");
+    let mut redis = Command::new("redis-server")
+        .args([
+            "--port",
+            "0",
+            "--save",
+            "",
+            "--maxmemory-policy",
+            "allkeys-lru",
+            "--dir",
+        ])
+        .arg(directory.path())
+        .arg("--unixsocket")
+        .arg(&socket)
+        .stdout(Stdio::null())
+        .spawn()
+        .map(Server)
+        .expect("redis-server");
+    let started = Instant::now();
+    while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+        assert!(
+            started.elapsed() < PATIENCE,
+            "redis-server did not open its socket"
+        );
+        std::thread::yield_now();
+    }
+    let url = format!("redis+unix://{}", socket.display());
+    let output = Installation::new()
+        .command(&["serve"])
+        .env("SYNCLINE_REDIS_URL", url)
+        .output();
+    let output = output.expect("the program");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("noeviction"));
+    redis.0.kill().expect("a running server");
 }

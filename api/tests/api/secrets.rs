@@ -112,7 +112,11 @@ async fn a_seeded_credential_is_in_no_answer_no_log_line_and_no_value_of_the_sto
     let mut wrong = sample_account(&source, bad);
     wrong["credentials"]["surplus"] = json!(bad);
     answers.push_str(&api.client.post("/integrated-account", wrong).await.text);
-    let list = api.client.get("/integrated-account").await.expect(200);
+    let list = api
+        .client
+        .get("/integrated-account?tenant_id=tenant-1")
+        .await
+        .expect(200);
     for row in list.json()["result"].as_array().expect("rows") {
         let path = format!("/integrated-account/{}", row["id"].as_str().expect("an id"));
         answers.push_str(&api.client.get(&path).await.text);
@@ -148,6 +152,10 @@ async fn a_seeded_credential_is_in_no_answer_no_log_line_and_no_value_of_the_sto
         logged.contains("answered 201")
             && stored.contains("tenant-1")
             && answers.contains("validation_error")
+    );
+    assert!(
+        logged.contains("environment.id") && !logged.contains("tenant_id="),
+        "no query in the log"
     );
     for secret in [GOOD_KEY, bad] {
         assert!(!answers.contains(secret), "an answer holds {secret}");

@@ -1,6 +1,10 @@
 //! An API process's worth of state on a port of its own, and a client for it.
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    net::TcpListener,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use api::{catalog::Catalog, state::AppState};
 use reqwest::{Method, StatusCode, header::HeaderMap};
@@ -23,7 +27,7 @@ pub struct Api {
     pub origin: String,
     pub store: Store,
     pub client: Client,
-    _stop: DropGuard,
+    stop: DropGuard,
 }
 
 /// Calls with one token.
@@ -85,6 +89,13 @@ impl Reply {
     }
 }
 
+impl Api {
+    /// Tells it to stop, as a signal does.
+    pub fn stop(self) {
+        drop(self.stop);
+    }
+}
+
 /// Starts an API on a store of its own.
 pub async fn start() -> Api {
     start_on(testing::redis::store().await).await
@@ -113,7 +124,7 @@ pub async fn start_on(store: Store) -> Api {
         origin,
         store,
         client,
-        _stop: stop.drop_guard(),
+        stop: stop.drop_guard(),
     }
 }
 
@@ -259,5 +270,17 @@ pub async fn send(request: reqwest::RequestBuilder) -> Reply {
         status,
         headers,
         text,
+    }
+}
+
+/// How long anything may take to come true.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `condition` holds.
+pub async fn wait_until(what: &str, condition: impl AsyncFn() -> bool) {
+    let started = Instant::now();
+    while !condition().await {
+        assert!(started.elapsed() < PATIENCE, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
