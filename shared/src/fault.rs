@@ -273,9 +273,7 @@ impl<'a> Fields<'a> {
     pub fn finish(self, faults: &mut Faults) {
         for name in self.object.keys() {
             if !self.known.contains(name.as_str()) {
-                let hint = nearest(name, &self.known)
-                    .map(|known| format!("; did you mean `{known}`?"))
-                    .unwrap_or_default();
+                let hint = suggestion(name, self.known.iter().copied());
                 faults.push(
                     child(&self.pointer, name),
                     format!("is not a known field{hint}"),
@@ -285,14 +283,16 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The known name that `name` most likely is a misspelling of.
-fn nearest<'k>(name: &str, known: &BTreeSet<&'k str>) -> Option<&'k str> {
-    known
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate))
+/// `` ; did you mean `x`? `` with the candidate that `name` most likely is a
+/// misspelling of, or nothing.
+pub fn suggestion<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> String {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
         .min()
-        .map(|(_, candidate)| candidate)
+        .map(|(_, candidate)| format!("; did you mean `{candidate}`?"))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

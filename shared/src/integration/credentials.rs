@@ -4,7 +4,8 @@
 use serde_json::Value;
 
 use super::{
-    names::{check_name, listed, suggestion},
+    names::{check_name, listed},
+    suggestion,
     words::{NOT_SUPPORTED, word},
 };
 use crate::fault::{Faults, Fields, child, kind_of};

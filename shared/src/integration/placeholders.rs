@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::names::{listed, suggestion};
+use super::{names::listed, suggestion};
 use crate::{
     expr::{path::Path, template::Template},
     fault::Faults,

@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 use super::{
     defaults::Defaults,
     method::{Method, Purpose},
-    names::{check_name, listed, suggestion},
+    names::{check_name, listed},
+    suggestion,
     placeholders::Known,
 };
 use crate::fault::{Faults, child, kind_of};

@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use super::{
     method::Method,
-    names::{check_name, listed, suggestion},
+    names::{check_name, listed},
+    suggestion,
     placeholders::Known,
     resources::{Resource, entries},
     words::NOT_SUPPORTED,
