@@ -24,6 +24,8 @@ const READY_DEADLINE: Duration = Duration::from_secs(2);
 /// The running endpoint.
 pub struct Health {
     server: JoinHandle<()>,
+    /// Folds histograms, so that samples don't pile up between scrapes.
+    upkeep: JoinHandle<()>,
 }
 
 /// Listens until `stop`.
@@ -32,6 +34,8 @@ pub struct Health {
 /// The address is taken, or metrics were set up twice in a way that can't work.
 pub async fn start(settings: &Settings, store: Store, stop: CancellationToken) -> anyhow::Result<Health> {
     let metrics = metrics_handle().context("metrics can't be collected")?;
+    let (upkeep, until) = (metrics.clone(), stop.clone());
+    let upkeep = tokio::spawn(async move { upkeep.keep_bounded(until).await });
     let address = settings.worker_metrics_listen();
     let listener = tokio::net::TcpListener::bind(address)
         .await
@@ -40,14 +44,16 @@ pub async fn start(settings: &Settings, store: Store, stop: CancellationToken) -
     let server = tokio::spawn(serve::serve(listener, MAX_CONNECTIONS, stop, move |request| {
         answer(request, store.clone(), metrics.clone())
     }));
-    Ok(Health { server })
+    Ok(Health { server, upkeep })
 }
 
 impl Health {
     /// Waits for the endpoint to be closed.
     pub async fn stopped(self) {
-        if let Err(error) = self.server.await {
-            tracing::warn!(error = %error, "the metrics endpoint ended badly");
+        for task in [self.server, self.upkeep] {
+            if let Err(error) = task.await {
+                tracing::warn!(error = %error, "the metrics endpoint ended badly");
+            }
         }
     }
 }

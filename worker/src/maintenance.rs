@@ -50,6 +50,8 @@ async fn pass(store: &Store) -> StoreResult<()> {
             gauge!(names::OLDEST_READY_AGE, names::QUEUE => name).set(measured.oldest_ready_ms as f64 / 1000.0);
         }
     }
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    gauge!(names::UNDELIVERED_BYTES).set(store.undelivered_bytes().await? as f64);
     let unparked = store.unpark().await?;
     if unparked > 0 {
         tracing::info!(tasks = unparked, "parked fetches go on");

@@ -45,6 +45,8 @@ pub const EVENT_TYPES: &[&str] = &[
 pub const STARTED: &str = "sync_job_run:started";
 pub const RECORD: &str = "sync_job_run:record";
 pub const RECORD_ERROR: &str = "sync_job_run:record_error";
+/// The last event of a run, one of these.
+pub const TERMINAL: [&str; 3] = ["sync_job_run:completed", "sync_job_run:failed", "sync_job_run:stopped"];
 pub const RATE_LIMITED: &str = "sync_job_run:rate_limited";
 
 /// A frozen batch: what the functions below turn into bytes, always the same ones.

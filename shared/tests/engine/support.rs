@@ -256,6 +256,7 @@ impl Bench {
                     && !key.starts_with("dead")
                     && !key.ends_with(":idle")
                     && key != "clock_shift"
+                    && key != "undelivered_bytes"
             })
             .collect()
     }

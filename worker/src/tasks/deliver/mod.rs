@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use shared::{
     clock::Timestamp,
     ids::RunId,
-    model::event::Batch,
+    model::event::{self, Batch},
     store::{
         deliveries::{DeliveryHandle, NextBatch, Outcome},
         queue::{Claim, MAX_RESCUES, Queue},
@@ -119,8 +119,7 @@ impl Delivery<'_> {
         match plan {
             Plan::Delivered { status } => {
                 let next = self.settle_as(batch, Outcome::Delivered { status }, go_on).await?;
-                tracing::debug!(run.id = %spec.id, webhook.id = %spec.webhook_id, event.id = %batch.event,
-                    event = batch.event_type, records = batch.records, attempt = batch.attempts + 1, "delivered");
+                self.log_delivered(batch, status);
                 Ok(Step::Settled(next))
             }
             Plan::Retry { delay, block } => {
@@ -136,6 +135,16 @@ impl Delivery<'_> {
                 let outcome = Outcome::Dead { status: answer.status(), reason: &reason, body };
                 Ok(Step::Settled(self.settle_as(batch, outcome, go_on).await?))
             }
+        }
+    }
+
+    /// The end of a run is worth a line; its records are told by metrics and `/event`.
+    fn log_delivered(&self, batch: &Batch, status: u16) {
+        let (run, attempt) = (self.run.spec.id, batch.attempts + 1);
+        if event::TERMINAL.contains(&batch.event_type.as_str()) {
+            tracing::info!(run.id = %run, event = batch.event_type, event.id = %batch.event, attempt, "run ended; its last event was acknowledged");
+        } else {
+            tracing::debug!(run.id = %run, event = batch.event_type, event.id = %batch.event, records = batch.records, attempt, status, "delivered");
         }
     }
 
