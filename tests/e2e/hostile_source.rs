@@ -76,7 +76,7 @@ async fn a_gzip_bomb_is_cut_off() -> Result<()> {
     };
     let answer = move |stream: &mut TcpStream| stream.write_all(&http::response(200, &[("content-encoding", "gzip")], &bomb));
     let error = error_of(answer, json!({})).await?;
-    assert_eq!(error["code"], "response_too_large", "{error}");
+    assert_eq!(error["code"], "envelope_too_large", "{error}");
     Ok(())
 }
 

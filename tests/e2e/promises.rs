@@ -131,8 +131,8 @@ async fn a_page_of_any_size_needs_bounded_memory() -> Result<()> {
     let source = Source::start(|_, stream| {
         use std::io::Write;
         let record = format!(r#"{{"id":1,"text":"{}"}}"#, "x".repeat(380));
-        let length = 10 + RECORDS * (record.len() as u64 + 1) - 1 + 1;
-        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", length - 1)?;
+        let length = 10 + RECORDS * (record.len() as u64 + 1);
+        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n")?;
         stream.write_all(br#"{"data":["#)?;
         let mut batch = String::new();
         for i in 0..RECORDS {

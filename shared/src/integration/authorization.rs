@@ -61,7 +61,7 @@ impl Authorization {
         );
         let at = fields.pointer("config");
         let authorization = match format {
-            Some(Format::None) => {
+            None | Some(Format::None) => {
                 fields.ignore("config");
                 Self::None
             }
@@ -69,10 +69,6 @@ impl Authorization {
                 .required("config", faults)
                 .and_then(|config| Self::read_config(format, config, &at, known, faults))
                 .unwrap_or_default(),
-            None => {
-                fields.ignore("config");
-                Self::None
-            }
         };
         fields.finish(faults);
         authorization

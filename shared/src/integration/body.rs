@@ -40,7 +40,6 @@ impl BodyFormat {
     /// The bytes of `body`.
     pub fn write(self, body: &Value, arrays: ArrayFormat) -> Result<Bytes, RequestError> {
         let text = match (self, body) {
-            (Self::Json, body) => body.to_string(),
             (Self::Form, Value::Object(object)) => Serializer::new(String::new())
                 .extend_pairs(pairs(object, arrays))
                 .finish(),
@@ -50,7 +49,7 @@ impl BodyFormat {
                 ));
             }
             (Self::Raw, Value::String(text)) => text.clone(),
-            (Self::Raw, body) => body.to_string(),
+            (Self::Json | Self::Raw, body) => body.to_string(),
         };
         Ok(Bytes::from(text))
     }

@@ -14,6 +14,7 @@
 //! request, and where a document puts them into a path or body; no error text
 //! and no [`HttpRequest::display_url`] holds them.
 
+mod actions;
 mod authorization;
 mod body;
 mod bundled;
@@ -28,6 +29,7 @@ mod placeholders;
 mod query;
 pub mod records;
 mod request;
+mod resources;
 mod unified;
 mod words;
 

@@ -102,7 +102,7 @@ impl Method {
         }
         let url = match self.link(cursor) {
             Some(link) => self.linked_url(link, &base, query)?,
-            None => self.own_url(base, scope, &query)?,
+            None => self.own_url(&base, scope, &query)?,
         };
         let mut headers = self.rendered_headers(scope)?;
         headers
@@ -151,7 +151,7 @@ impl Method {
 
     fn own_url(
         &self,
-        base: Url,
+        base: &Url,
         scope: &Scope<'_>,
         query: &Map<String, Value>,
     ) -> Result<Url, RequestError> {

@@ -67,20 +67,17 @@ fn dependencies(index: usize, resources: &[Option<Resource>], faults: &mut Fault
         let named = others().find(|(_, other)| other.name == *name);
         match named {
             Some((at, _)) if at == index => {
-                faults.push(pointer, "names the resource itself; name its parent")
+                faults.push(pointer, "names the resource itself; name its parent");
             }
             Some((at, _)) if found.contains(&at) => {}
             Some((at, _)) => found.push(at),
             None => {
                 let renamed = others().find(|(at, other)| *at != index && other.resource == *name);
-                let hint = match renamed {
-                    Some((_, other)) => {
-                        format!("; that resource has the name `{}` here", other.name)
-                    }
-                    None => {
-                        let names = others().filter(|(at, _)| *at != index);
-                        suggestion(name, names.map(|(_, other)| other.name.as_str()))
-                    }
+                let hint = if let Some((_, other)) = renamed {
+                    format!("; that resource has the name `{}` here", other.name)
+                } else {
+                    let names = others().filter(|(at, _)| *at != index);
+                    suggestion(name, names.map(|(_, other)| other.name.as_str()))
                 };
                 faults.push(
                     pointer,

@@ -24,6 +24,10 @@ const LATER: &[&str] = &[
 
 /// One resource as it was given, templates compiled.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "`resource` is what sync jobs call the field"
+)]
 pub(super) struct Resource {
     pub pointer: String,
     pub resource: String,
@@ -147,7 +151,7 @@ fn read_depends_on(fields: &mut Fields<'_>, faults: &mut Faults) -> Vec<(String,
                 match value {
                     Value::String(name) => names.push((name.clone(), pointer)),
                     other => {
-                        faults.push(pointer, format!("must be a string, is {}", kind_of(other)))
+                        faults.push(pointer, format!("must be a string, is {}", kind_of(other)));
                     }
                 }
             }

@@ -1,3 +1,8 @@
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "the JSON is written where it is used"
+)]
+
 use serde_json::{Value, json};
 
 use super::*;

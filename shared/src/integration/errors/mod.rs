@@ -28,7 +28,7 @@ mod shown;
 
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
 
 use super::{PaginationError, RequestError, records::RecordsError};
 use crate::{clock::Timestamp, http::OutboundErrorKind};
@@ -153,17 +153,14 @@ fn outbound(kind: OutboundErrorKind, message: &str) -> Classified {
 
 fn answered(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Classified {
     let asked = rate_limit::retry_after(headers, now);
-    let (verdict, code) = match status.as_u16() {
-        429 => {
+    let (verdict, code) = match (status.as_u16(), asked) {
+        (429, _) => {
             let wait = rate_limit::wait(headers, now);
             (Verdict::RateLimited { wait }, "rate_limited")
         }
-        503 if headers.contains_key(RETRY_AFTER) && asked.is_some() => {
-            let wait = asked.unwrap_or(rate_limit::SILENT_WAIT);
-            (Verdict::RateLimited { wait }, "rate_limited")
-        }
-        408 | 425 | 500..=599 => (Verdict::Retry { after: asked }, "http_error"),
-        401 => (Verdict::Fail, "unauthorized"),
+        (503, Some(wait)) => (Verdict::RateLimited { wait }, "rate_limited"),
+        (408 | 425 | 500..=599, after) => (Verdict::Retry { after }, "http_error"),
+        (401, _) => (Verdict::Fail, "unauthorized"),
         _ => (Verdict::Fail, "http_error"),
     };
     let reason = status

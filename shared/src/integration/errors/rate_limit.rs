@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, header::RETRY_AFTER};
 use crate::clock::Timestamp;
 
 /// What is taken for a misunderstanding when a source asks for more.
-pub const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+pub const MAX_WAIT: Duration = Duration::from_hours(24);
 
 /// The wait after a 429 that says nothing, and the shortest one after one that does.
 pub(super) const SILENT_WAIT: Duration = Duration::from_secs(1);

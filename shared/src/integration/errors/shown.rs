@@ -32,7 +32,7 @@ fn collect(value: &Value, secrets: &mut Vec<String>) {
         Value::Array(list) => list.iter().for_each(|value| collect(value, secrets)),
         Value::String(text) if text.len() >= SHORTEST_SECRET => secrets.push(text.clone()),
         Value::Number(number) if number.to_string().len() >= SHORTEST_SECRET => {
-            secrets.push(number.to_string())
+            secrets.push(number.to_string());
         }
         _ => {}
     }

@@ -1,6 +1,12 @@
 //! Whole documents: their faults, the requests they make, the pages they follow.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "the JSON is written where it is used"
+)]
+
 mod document;
+mod guides;
 mod pages;
 mod request;
 

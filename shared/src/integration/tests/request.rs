@@ -413,6 +413,7 @@ fn the_sample_makes_the_requests_of_the_reference_job() {
         (made.url.as_str(), header(&made, "x-api-key")),
         ("http://127.0.0.1:9000/me", "k")
     );
+    assert_eq!(made.body, None);
 }
 
 #[test]
@@ -455,4 +456,22 @@ fn values_of_a_parent_record_may_come_ready() {
     };
     let made = method.request(&scope, &Cursor::first()).expect("a request");
     assert_eq!(made.url.path(), "/v1/o/4");
+}
+
+#[test]
+fn a_validation_step_sends_its_own_body_and_parameters_only() {
+    let step = json!({"type": "request", "config": {"path": "/check", "method": "post"}});
+    let acme = compile(
+        json!({"path": "/orders"}),
+        json!({"actions": {"validation": {"steps": [step]}}}),
+    );
+    let given = json!({"a": 1});
+    let scope = Scope {
+        roots: vec![("query", &given), ("body", &given)],
+        ..Scope::default()
+    };
+    let made = acme.validation()[0]
+        .request(&scope, &Cursor::first())
+        .expect("a request");
+    assert_eq!((made.url.query(), made.body), (None, None));
 }
