@@ -252,11 +252,14 @@ async fn a_document_is_found_under_the_hash_of_its_content() {
 async fn an_idempotency_key_has_one_owner_and_one_object() {
     let store = testing::redis::store().await;
     let idempotency = store.idempotency();
+    let next = std::cell::Cell::new(0_u128);
     let reserve = |print: &'static str| {
         let idempotency = idempotency.clone();
+        next.set(next.get() + 1);
+        let object = next.get();
         async move {
             idempotency
-                .reserve(HERE, "key", print)
+                .reserve(HERE, "key", print, object)
                 .await
                 .expect("a store")
         }
@@ -294,14 +297,14 @@ async fn an_idempotency_key_has_one_owner_and_one_object() {
 async fn a_forgotten_idempotency_key_is_free_for_any_request() {
     let store = testing::redis::store().await;
     let idempotency = store.idempotency();
-    let Ok(Reserved::Yours(first)) = idempotency.reserve(HERE, "key", "a").await else {
+    let Ok(Reserved::Yours(first)) = idempotency.reserve(HERE, "key", "a", 1).await else {
         panic!("it is free")
     };
     idempotency
         .settle(&first, &Settlement::Forget)
         .await
         .expect("a store");
-    let Ok(Reserved::Yours(second)) = idempotency.reserve(HERE, "key", "b").await else {
+    let Ok(Reserved::Yours(second)) = idempotency.reserve(HERE, "key", "b", 2).await else {
         panic!("it is free")
     };
     assert_ne!(second.object, first.object);

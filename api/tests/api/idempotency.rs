@@ -95,7 +95,7 @@ async fn a_key_that_is_being_worked_on_is_409_with_retry_after() {
     let reserved = api
         .store
         .idempotency()
-        .reserve(api.client.environment, "k1", &print)
+        .reserve(api.client.environment, "k1", &print, 7)
         .await
         .expect("a store");
     assert!(matches!(reserved, Reserved::Yours(_)));
@@ -121,7 +121,7 @@ async fn a_crash_between_making_and_answering_cannot_make_two() {
     let idempotency = api.store.idempotency();
     // A process reserves the key, makes the webhook, and dies before it keeps the answer.
     let Reserved::Yours(dead) = idempotency
-        .reserve(api.client.environment, "k1", &print)
+        .reserve(api.client.environment, "k1", &print, 7)
         .await
         .expect("a store")
     else {
@@ -135,7 +135,7 @@ async fn a_crash_between_making_and_answering_cannot_make_two() {
     assert_eq!(made.id(), WebhookId::from_bits(dead.object).to_string());
 
     let Reserved::Answered { .. } = idempotency
-        .reserve(api.client.environment, "k1", &print)
+        .reserve(api.client.environment, "k1", &print, 7)
         .await
         .expect("a store")
     else {

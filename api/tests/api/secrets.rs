@@ -109,6 +109,33 @@ async fn a_seeded_credential_is_in_no_answer_no_log_line_and_no_value_of_the_sto
                 .text,
         );
     }
+    // A credential that is part of the target, which a message names.
+    let target = "10.98.76.54";
+    let integration = json!({"label": "T", "config": {
+        "base_url": "http://{{credentials.api_key}}/",
+        "credentials": {"format": "api_key", "config": {"fields": [{"name": "api_key", "label": "K", "type": "password"}]}},
+        "authorization": {"format": "none"},
+        "resources": {"orders": {"list": {"path": "/orders"}}},
+        "actions": {"validation": {"steps": [{"type": "request", "config": {"path": "/me"}}]}},
+    }});
+    api.client
+        .put("/integration/target", integration)
+        .await
+        .expect(201);
+    let account =
+        json!({"integration_name": "target", "tenant_id": "t", "credentials": {"api_key": target}});
+    let refused = api
+        .client
+        .post("/integrated-account", account)
+        .await
+        .expect(201);
+    assert_eq!(
+        refused.json()["status"],
+        "validation_error",
+        "{}",
+        refused.text
+    );
+    answers.push_str(&refused.text);
     let mut wrong = sample_account(&source, bad);
     wrong["credentials"]["surplus"] = json!(bad);
     answers.push_str(&api.client.post("/integrated-account", wrong).await.text);
@@ -157,10 +184,10 @@ async fn a_seeded_credential_is_in_no_answer_no_log_line_and_no_value_of_the_sto
         logged.contains("environment.id") && !logged.contains("tenant_id="),
         "no query in the log"
     );
-    for secret in [GOOD_KEY, bad] {
+    for secret in [GOOD_KEY, bad, target] {
         assert!(!answers.contains(secret), "an answer holds {secret}");
     }
-    for secret in [GOOD_KEY, bad, &secret, api.client.token()] {
+    for secret in [GOOD_KEY, bad, target, &secret, api.client.token()] {
         assert!(!logged.contains(secret), "the log holds {secret}");
         assert!(!stored.contains(secret), "the store holds {secret}");
     }

@@ -85,7 +85,8 @@ impl Store {
 }
 
 impl Idempotency {
-    /// Binds `key` to the request with this fingerprint.
+    /// Binds `key` to the request with this fingerprint, and to the bits of the id that
+    /// the object made by it gets, unless the key has some.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -94,6 +95,7 @@ impl Idempotency {
         environment: EnvironmentId,
         key: &str,
         fingerprint: &str,
+        object: u128,
     ) -> StoreResult<Reserved> {
         let key = self
             .store
@@ -103,7 +105,7 @@ impl Idempotency {
         let reply: Vec<String> = RESERVE
             .key(&key)
             .arg(fingerprint)
-            .arg(Ulid::generate().to_string())
+            .arg(Ulid(object).to_string())
             .arg(&owner)
             .arg(millis(KEPT))
             .arg(millis(WORK_TIME))

@@ -227,7 +227,7 @@ impl Objects {
     /// Objects of an environment, newest first.
     ///
     /// `facet` narrows by a field that is indexed, `keep` by anything else. A
-    /// page may end short of its limit, with a cursor, after [`MAX_SCANNED`] rows.
+    /// page may end short of its limit, with a cursor, after 10,000 rows.
     ///
     /// # Errors
     /// [`StoreError`].
