@@ -48,7 +48,7 @@ pub async fn run(
         TargetPolicy::new(&settings.allow_targets, settings.allow_http).map_err(|faults| {
             anyhow::anyhow!("the allowed targets can't be used: {}", faults.join("; "))
         })?;
-    let store = Store::open(settings.redis_url.expose(), &settings.key_prefix).await?;
+    let store = Store::open(settings.redis_url.expose(), &settings.key_prefix)?;
     let metrics = metrics_handle().context("metrics can't be collected")?;
     let state = AppState {
         store: store.clone(),

@@ -21,8 +21,10 @@ const CLAIMERS: usize = 4;
 /// Lanes the tasks are spread over.
 const LANES: usize = 10;
 const PUSHED_AT_ONCE: usize = 5_000;
-const BACKLOGS: [(usize, &str); 2] =
-    [(100, "claim + commit, 100 queued"), (1_000_000, "claim + commit, 1,000,000 queued")];
+const BACKLOGS: [(usize, &str); 2] = [
+    (100, "claim + commit, 100 queued"),
+    (1_000_000, "claim + commit, 1,000,000 queued"),
+];
 const TARGET_PER_SECOND: f64 = 20_000.0;
 
 /// Measures with each backlog.
@@ -30,7 +32,7 @@ pub async fn measure(rounds: usize, table: &mut Table) -> Result<()> {
     for (backlog, name) in BACKLOGS {
         for _ in 0..rounds {
             let redis = PrivateRedis::start()?;
-            let store = Store::open(&redis.url(), "bench").await?;
+            let store = Store::open(&redis.url(), "bench")?;
             push(&store, 0, backlog).await?;
             let rate = drain(&store, backlog).await?;
             table.add(name, "tasks/s", Target::AtLeast(TARGET_PER_SECOND), rate);
@@ -65,10 +67,15 @@ async fn end_tasks(store: &Store, count: usize, claimer: usize) -> Result<()> {
     let mut ended = 0;
     while ended < count {
         let token = format!("claimer-{claimer}");
-        let claimed = store.claim(Queue::Deliveries, AT_ONCE.min(count - ended), LEASE, &token).await?;
+        let claimed = store
+            .claim(Queue::Deliveries, AT_ONCE.min(count - ended), LEASE, &token)
+            .await?;
         ensure!(!claimed.tasks.is_empty(), "the queue ran dry");
         ended += claimed.tasks.len();
-        let finish = claimed.tasks.iter().map(|task| store.finish_task(Queue::Deliveries, &task.id, &token));
+        let finish = claimed
+            .tasks
+            .iter()
+            .map(|task| store.finish_task(Queue::Deliveries, &task.id, &token));
         for held in futures::future::try_join_all(finish).await? {
             ensure!(held == Held::Done, "a claim was lost");
         }
@@ -83,10 +90,17 @@ async fn push(store: &Store, first: usize, count: usize) -> Result<()> {
             let tasks: Vec<_> = ids
                 .iter()
                 .filter(|id| *id % LANES == lane)
-                .map(|id| (format!("run_01M86CF0NEDFCJ1W2HF19EY017.{id}"), "deliver.1 0".to_owned()))
+                .map(|id| {
+                    (
+                        format!("run_01M86CF0NEDFCJ1W2HF19EY017.{id}"),
+                        "deliver.1 0".to_owned(),
+                    )
+                })
                 .collect();
             if !tasks.is_empty() {
-                let pushed = store.push_tasks(Queue::Deliveries, &format!("lane-{lane}"), 1_000, &tasks).await;
+                let pushed = store
+                    .push_tasks(Queue::Deliveries, &format!("lane-{lane}"), 1_000, &tasks)
+                    .await;
                 pushed.with_context(|| format!("part {part}"))?;
             }
         }
@@ -95,7 +109,10 @@ async fn push(store: &Store, first: usize, count: usize) -> Result<()> {
 }
 
 async fn memory_per_task(store: &Store, backlog: usize) -> Result<f64> {
-    let info: redis::InfoDict = redis::cmd("INFO").arg("memory").query_async(&mut store.connection()).await?;
+    let info: redis::InfoDict = redis::cmd("INFO")
+        .arg("memory")
+        .query_async(&mut store.connection())
+        .await?;
     let used: f64 = info.get("used_memory").context("used_memory in INFO")?;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     Ok(used / backlog as f64)

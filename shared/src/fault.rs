@@ -215,20 +215,18 @@ impl<'a> Fields<'a> {
         faults: &mut Faults,
     ) -> Option<u64> {
         let value = self.value(name)?;
-        match value.as_u64().filter(|number| range.contains(number)) {
-            Some(number) => Some(number),
-            None => {
-                faults.push(
-                    self.pointer(name),
-                    format!(
-                        "must be a whole number from {} to {}",
-                        range.start(),
-                        range.end()
-                    ),
-                );
-                None
-            }
+        let number = value.as_u64().filter(|number| range.contains(number));
+        if number.is_none() {
+            faults.push(
+                self.pointer(name),
+                format!(
+                    "must be a whole number from {} to {}",
+                    range.start(),
+                    range.end()
+                ),
+            );
         }
+        number
     }
 
     /// One of a closed set of words.

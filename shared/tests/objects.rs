@@ -53,7 +53,7 @@ async fn ids(store: &Store, environment: EnvironmentId) -> Vec<WebhookId> {
 
 #[tokio::test]
 async fn a_creation_repeated_changes_nothing_and_gives_back_what_is_there() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     let objects = store.objects();
     assert!(matches!(
         objects.create(&webhook(1)).await,
@@ -70,7 +70,7 @@ async fn a_creation_repeated_changes_nothing_and_gives_back_what_is_there() {
 
 #[tokio::test]
 async fn an_object_is_seen_in_its_own_environment_only() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     let objects = store.objects();
     objects.create(&webhook(1)).await.expect("a store");
     assert!(
@@ -85,7 +85,7 @@ async fn an_object_is_seen_in_its_own_environment_only() {
 
 #[tokio::test]
 async fn an_update_that_lost_a_race_is_made_on_the_newer_state() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     let objects = store.objects();
     objects.create(&webhook(1)).await.expect("a store");
     let raise = |name: &'static str| {
@@ -110,7 +110,7 @@ async fn an_update_that_lost_a_race_is_made_on_the_newer_state() {
 
 #[tokio::test]
 async fn a_refused_change_and_a_missing_object_change_nothing() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     let objects = store.objects();
     objects.create(&webhook(1)).await.expect("a store");
     let refuse = |webhook: &mut Webhook| {
@@ -135,7 +135,7 @@ async fn a_refused_change_and_a_missing_object_change_nothing() {
 
 #[tokio::test]
 async fn a_deleted_object_leaves_lists_and_stays_readable_for_history() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     let objects = store.objects();
     objects.create(&webhook(1)).await.expect("a store");
     let id = WebhookId::from_bits(1);
@@ -176,7 +176,7 @@ async fn a_deleted_object_leaves_lists_and_stays_readable_for_history() {
 
 #[tokio::test]
 async fn a_name_is_taken_until_its_holder_is_deleted() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     let objects = store.objects();
     objects
         .create(&integration(1, "acme"))
@@ -211,7 +211,7 @@ async fn a_name_is_taken_until_its_holder_is_deleted() {
 
 #[tokio::test]
 async fn a_filtered_list_fills_its_pages_across_what_is_left_out() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     for id in 1..=20 {
         let mut webhook = webhook(id);
         webhook.is_active = id % 5 == 0;
@@ -236,7 +236,7 @@ async fn a_filtered_list_fills_its_pages_across_what_is_left_out() {
 
 #[tokio::test]
 async fn a_document_is_found_under_the_hash_of_its_content() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     let document = json!({"name": "acme", "number": 1});
     let hash = store.put_document(&document).await.expect("a store");
     assert_eq!(store.put_document(&document).await.expect("a store"), hash);
@@ -250,7 +250,7 @@ async fn a_document_is_found_under_the_hash_of_its_content() {
 
 #[tokio::test]
 async fn an_idempotency_key_has_one_owner_and_one_object() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     let idempotency = store.idempotency();
     let next = std::cell::Cell::new(0_u128);
     let reserve = |print: &'static str| {
@@ -295,7 +295,7 @@ async fn an_idempotency_key_has_one_owner_and_one_object() {
 
 #[tokio::test]
 async fn a_forgotten_idempotency_key_is_free_for_any_request() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     let idempotency = store.idempotency();
     let Ok(Reserved::Yours(first)) = idempotency.reserve(HERE, "key", "a", 1).await else {
         panic!("it is free")

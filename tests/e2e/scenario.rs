@@ -29,16 +29,32 @@ impl Shop {
 
     /// Answers `/orders?page=` and `/orders/{id}/lines`.
     pub fn answer(self, request: &Request) -> (u16, String) {
-        if let Some(id) = request.path().strip_prefix("/orders/").and_then(|rest| rest.strip_suffix("/lines")) {
+        if let Some(id) = request
+            .path()
+            .strip_prefix("/orders/")
+            .and_then(|rest| rest.strip_suffix("/lines"))
+        {
             let order = id.parse().unwrap_or(0);
-            let lines: Vec<_> = (1..=self.lines).map(|line| Self::line(order, line)).collect();
+            let lines: Vec<_> = (1..=self.lines)
+                .map(|line| Self::line(order, line))
+                .collect();
             return (200, format!(r#"{{"data":[{}]}}"#, lines.join(",")));
         }
-        let page: u64 = request.query("page").and_then(|page| page.parse().ok()).unwrap_or(1);
+        let page: u64 = request
+            .query("page")
+            .and_then(|page| page.parse().ok())
+            .unwrap_or(1);
         let first = (page - 1) * self.per_page + 1;
         let last = (page * self.per_page).min(self.orders);
         let orders: Vec<_> = (first..=last).map(Self::order).collect();
-        (200, format!(r#"{{"data":[{}],"more":{}}}"#, orders.join(","), last < self.orders))
+        (
+            200,
+            format!(
+                r#"{{"data":[{}],"more":{}}}"#,
+                orders.join(","),
+                last < self.orders
+            ),
+        )
     }
 
     pub fn all_orders(self) -> Vec<String> {
@@ -46,7 +62,9 @@ impl Shop {
     }
 
     pub fn all_lines(self) -> Vec<String> {
-        (1..=self.orders).flat_map(|order| (1..=self.lines).map(move |line| Self::line(order, line))).collect()
+        (1..=self.orders)
+            .flat_map(|order| (1..=self.lines).map(move |line| Self::line(order, line)))
+            .collect()
     }
 }
 
@@ -71,7 +89,12 @@ pub struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { workers: 1, settings: &[], job: json!({}), webhook: json!({}) }
+        Self {
+            workers: 1,
+            settings: &[],
+            job: json!({}),
+            webhook: json!({}),
+        }
     }
 }
 
@@ -116,14 +139,26 @@ impl Syncing {
         let stack = Stack::start_with(setup.workers, setup.settings)?;
         let rest = stack.rest()?;
         let receiver = Arc::new(Receiver::start()?);
-        rest.put("/integration/shop", &integration(&source.url())).await?;
+        rest.put("/integration/shop", &integration(&source.url()))
+            .await?;
         let account = json!({"integration_name": "shop", "tenant_id": "tenant-1", "credentials": {"api_key": "key"}});
         let account = rest.create("/integrated-account", &account).await?;
         let webhook = merged(json!({"target_url": receiver.url()}), &setup.webhook);
         let webhook = rest.create("/webhook", &webhook).await?;
-        let job = merged(json!({"integration_name": "shop", "resources": orders_and_lines()}), &setup.job);
+        let job = merged(
+            json!({"integration_name": "shop", "resources": orders_and_lines()}),
+            &setup.job,
+        );
         let job = rest.create("/sync-job", &job).await?;
-        Ok(Self { stack, rest, receiver, source, account, webhook, job })
+        Ok(Self {
+            stack,
+            rest,
+            receiver,
+            source,
+            account,
+            webhook,
+            job,
+        })
     }
 
     pub async fn start_run(&self) -> Result<String> {
@@ -143,7 +178,10 @@ impl Syncing {
     /// Waits until the run's terminal event was acknowledged.
     pub async fn finish(&self, run: &str) -> Result<Value> {
         let ended = self.rest.wait_for_end(run, LONG).await?;
-        let name = format!("sync_job_run:{}", ended["status"].as_str().context("a status")?);
+        let name = format!(
+            "sync_job_run:{}",
+            ended["status"].as_str().context("a status")?
+        );
         let receiver = self.receiver.clone();
         let run_id = run.to_owned();
         tokio::task::spawn_blocking(move || {
@@ -160,14 +198,22 @@ impl Syncing {
     }
 
     /// Waits until the run's state is as `wanted`.
-    pub async fn wait(&self, run: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub async fn wait(
+        &self,
+        run: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
         let deadline = tokio::time::Instant::now() + LONG;
         loop {
             let state = self.run(run).await?;
             if wanted(&state) {
                 return Ok(state);
             }
-            anyhow::ensure!(tokio::time::Instant::now() < deadline, "waited for {what}; last seen: {state}");
+            anyhow::ensure!(
+                tokio::time::Instant::now() < deadline,
+                "waited for {what}; last seen: {state}"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

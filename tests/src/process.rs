@@ -228,9 +228,13 @@ impl Program {
     /// What it serves under `/metrics` at its `SYNCLINE_METRICS_LISTEN`.
     pub fn metrics(&self) -> Result<String> {
         let address = self.launch.environment.get("SYNCLINE_METRICS_LISTEN");
-        let address = address.context("it was started without SYNCLINE_METRICS_LISTEN")?.parse()?;
+        let address = address
+            .context("it was started without SYNCLINE_METRICS_LISTEN")?
+            .parse()?;
         let answer = get(address, "/metrics")?;
-        let (_, body) = answer.split_once("\r\n\r\n").context("an answer without a body")?;
+        let (_, body) = answer
+            .split_once("\r\n\r\n")
+            .context("an answer without a body")?;
         Ok(body.to_owned())
     }
 }

@@ -29,7 +29,9 @@ impl Source {
         let seen = Arc::clone(&requests);
         thread::spawn(move || {
             let ended = http::serve_forever(&listener, move |request, stream| {
-                seen.lock().unwrap_or_else(PoisonError::into_inner).push(request.target.clone());
+                seen.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(request.target.clone());
                 answer(&request, stream)
             });
             if let Err(error) = ended {
@@ -45,7 +47,11 @@ impl Source {
     ) -> Result<Self> {
         Self::start(move |request, stream| {
             let (status, body) = answer(request);
-            stream.write_all(&http::response(status, &[("content-type", "application/json")], body.as_bytes()))
+            stream.write_all(&http::response(
+                status,
+                &[("content-type", "application/json")],
+                body.as_bytes(),
+            ))
         })
     }
 
@@ -56,6 +62,9 @@ impl Source {
 
     /// Path and query of each request so far, in the order of arrival.
     pub fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }

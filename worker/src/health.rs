@@ -32,7 +32,11 @@ pub struct Health {
 ///
 /// # Errors
 /// The address is taken, or metrics were set up twice in a way that can't work.
-pub async fn start(settings: &Settings, store: Store, stop: CancellationToken) -> anyhow::Result<Health> {
+pub async fn start(
+    settings: &Settings,
+    store: Store,
+    stop: CancellationToken,
+) -> anyhow::Result<Health> {
     let metrics = metrics_handle().context("metrics can't be collected")?;
     let (upkeep, until) = (metrics.clone(), stop.clone());
     let upkeep = tokio::spawn(async move { upkeep.keep_bounded(until).await });
@@ -41,9 +45,12 @@ pub async fn start(settings: &Settings, store: Store, stop: CancellationToken) -
         .await
         .with_context(|| format!("can't listen on {address} (SYNCLINE_METRICS_LISTEN)"))?;
     tracing::info!(address = %listener.local_addr()?, "metrics and probes are served");
-    let server = tokio::spawn(serve::serve(listener, MAX_CONNECTIONS, stop, move |request| {
-        answer(request, store.clone(), metrics.clone())
-    }));
+    let server = tokio::spawn(serve::serve(
+        listener,
+        MAX_CONNECTIONS,
+        stop,
+        move |request| answer(request, store.clone(), metrics.clone()),
+    ));
     Ok(Health { server, upkeep })
 }
 
@@ -58,7 +65,11 @@ impl Health {
     }
 }
 
-async fn answer(request: Request<Incoming>, store: Store, metrics: MetricsHandle) -> Response<Full<Bytes>> {
+async fn answer(
+    request: Request<Incoming>,
+    store: Store,
+    metrics: MetricsHandle,
+) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
     }
@@ -74,7 +85,10 @@ async fn answer(request: Request<Incoming>, store: Store, metrics: MetricsHandle
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
             response
         }
-        _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics\n"),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "there are /livez, /readyz and /metrics\n",
+        ),
     }
 }
 

@@ -301,9 +301,8 @@ async fn a_full_last_page_has_no_next_cursor() {
 #[tokio::test]
 async fn without_the_store_everything_is_503_with_retry_after_and_nothing_was_accepted() {
     let nowhere = std::env::temp_dir().join("syncline-no-redis-here.sock");
-    let store = Store::open(&format!("redis+unix://{}", nowhere.display()), "none")
-        .await
-        .expect("a store");
+    let store =
+        Store::open(&format!("redis+unix://{}", nowhere.display()), "none").expect("a store");
     let api = start_on(store).await;
     let reply = api
         .client

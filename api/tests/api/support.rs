@@ -98,7 +98,7 @@ impl Api {
 
 /// Starts an API on a store of its own.
 pub async fn start() -> Api {
-    start_on(testing::redis::store().await).await
+    start_on(testing::redis::store()).await
 }
 
 /// Starts an API on this store, with a token in a new environment.

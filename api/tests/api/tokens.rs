@@ -4,7 +4,7 @@ use shared::{store::tokens::Bootstrap, testing};
 
 #[tokio::test]
 async fn a_bootstrap_token_makes_one_environment_however_many_start_at_once() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     let starts = (0..8).map(|_| {
         let store = store.clone();
         async move {

@@ -8,10 +8,10 @@ use super::{
     defaults::{Defaults, read_origins},
     method::Method,
     names::{is_integration_name, listed},
-    suggestion,
     pagination::Pagination,
     placeholders::{Known, METHOD_ROOTS, VALIDATION_ROOTS},
     resources::{Resource, read_resources},
+    suggestion,
     unified::read_unified,
 };
 use crate::fault::{Faults, Fields};

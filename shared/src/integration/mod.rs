@@ -36,10 +36,10 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use crate::fault::suggestion;
 pub use bundled::bundled;
 pub use document::Integration;
 pub use method::Method;
-pub(crate) use crate::fault::suggestion;
 pub use pagination::{Cursor, DEFAULT_MAX_PAGES, MAX_CURSOR_BYTES, PageSeen, PaginationError};
 pub use request::{HttpRequest, RequestError};
 pub use unified::RecordMapping;

@@ -6,8 +6,8 @@ use super::{
     defaults::Defaults,
     method::{Method, Purpose},
     names::{check_name, listed},
-    suggestion,
     placeholders::Known,
+    suggestion,
 };
 use crate::fault::{Faults, child, kind_of};
 

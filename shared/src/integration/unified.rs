@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 use super::{
     method::Method,
     names::{check_name, listed},
-    suggestion,
     placeholders::Known,
     resources::{Resource, entries},
+    suggestion,
     words::NOT_SUPPORTED,
 };
 use crate::fault::{Faults, Fields, child};

@@ -243,7 +243,10 @@ impl Store {
     /// # Errors
     /// [`super::StoreError::Unavailable`].
     pub async fn undelivered_bytes(&self) -> StoreResult<u64> {
-        let bytes: Option<u64> = self.connection().get(self.keys().join(&["undelivered_bytes"])).await?;
+        let bytes: Option<u64> = self
+            .connection()
+            .get(self.keys().join(&["undelivered_bytes"]))
+            .await?;
         Ok(bytes.unwrap_or(0))
     }
 
