@@ -1,5 +1,5 @@
 //! The check of an account's credentials: the integration's `validation` action,
-//! made through the guarded client, within [`CHECK_DEADLINE`].
+//! made through the guarded client, within `CHECK_DEADLINE`.
 //!
 //! What is shown of a failure holds no secret: the source's answer is not repeated,
 //! and values of credentials are struck out of every message.
