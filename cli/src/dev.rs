@@ -4,12 +4,16 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use serde_json::json;
+use shared::shutdown;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     rest::Call,
-    sample::{INTEGRATION, source::{API_KEY, SampleSource}},
+    sample::{
+        INTEGRATION,
+        source::{API_KEY, SampleSource},
+    },
     stack::{Stack, StackOptions},
-    stop,
     terminal::{faint, heading},
 };
 
@@ -39,7 +43,8 @@ pub struct PlaceArgs {
 /// # Errors
 /// When a part doesn't start, ends by itself, or doesn't stop as it should.
 pub async fn run(args: &DevArgs) -> anyhow::Result<()> {
-    let stop = stop::on_signal()?;
+    let stop = CancellationToken::new();
+    shutdown::on_signal(stop.clone())?;
     let source = SampleSource::start().await?;
     let options = StackOptions {
         data_dir: args.place.data_dir.join("dev"),
@@ -63,12 +68,22 @@ pub async fn run(args: &DevArgs) -> anyhow::Result<()> {
 fn print_welcome(stack: &Stack, source: &SampleSource) {
     let api = &stack.api_url;
     println!("{}\n", heading("Syncline is running"));
-    println!("  API     {api}/api/v1/ipaas   {}", faint(format!("documentation: {api}/docs")));
+    println!(
+        "  API     {api}/api/v1/ipaas   {}",
+        faint(format!("documentation: {api}/docs"))
+    );
     println!("  token   {}", stack.token.expose());
-    println!("  source  {}   {}", source.base_url(), faint(format!("sample orders; API key: {API_KEY}")));
+    println!(
+        "  source  {}   {}",
+        source.base_url(),
+        faint(format!("sample orders; API key: {API_KEY}"))
+    );
     println!("  data    {}", stack.data_dir.display());
     println!("  log     {}", stack.log.display());
-    println!("  {}", faint("webhooks and sources on this machine may be called, by http too"));
+    println!(
+        "  {}",
+        faint("webhooks and sources on this machine may be called, by http too")
+    );
     println!("\n{}\n", heading("Connect the sample source"));
     println!("{}\n", export(stack));
     println!("{}\n", connect_account(source).curl());
@@ -79,7 +94,11 @@ fn print_welcome(stack: &Stack, source: &SampleSource) {
 #[must_use]
 pub fn export(stack: &Stack) -> String {
     let token = stack.data_dir.join("token");
-    format!("export SYNCLINE_URL={} SYNCLINE_TOKEN=\"$(cat '{}')\"", stack.api_url, token.display())
+    format!(
+        "export SYNCLINE_URL={} SYNCLINE_TOKEN=\"$(cat '{}')\"",
+        stack.api_url,
+        token.display()
+    )
 }
 
 /// The call that makes an integrated account for the sample source.

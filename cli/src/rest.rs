@@ -24,12 +24,20 @@ pub struct Call {
 impl Call {
     #[must_use]
     pub fn get(path: impl Into<String>) -> Self {
-        Self { method: Method::GET, path: path.into(), body: None }
+        Self {
+            method: Method::GET,
+            path: path.into(),
+            body: None,
+        }
     }
 
     #[must_use]
     pub fn post(path: impl Into<String>, body: Value) -> Self {
-        Self { method: Method::POST, path: path.into(), body: Some(body) }
+        Self {
+            method: Method::POST,
+            path: path.into(),
+            body: Some(body),
+        }
     }
 
     /// The same as a curl command, for a shell that has `SYNCLINE_URL` and `SYNCLINE_TOKEN`.
@@ -54,13 +62,22 @@ impl Call {
 
 /// One line for each field of an object, and for each element of an array in it.
 fn layout(body: &Value) -> String {
-    let Value::Object(fields) = body else { return body.to_string() };
+    let Value::Object(fields) = body else {
+        return body.to_string();
+    };
     let fields: Vec<_> = fields
         .iter()
         .map(|(name, value)| match value {
             Value::Array(elements) if elements.iter().any(Value::is_object) => {
-                let elements: Vec<_> = elements.iter().map(|element| format!("      {element}")).collect();
-                format!("{}: [\n{}]", Value::from(name.as_str()), elements.join(",\n"))
+                let elements: Vec<_> = elements
+                    .iter()
+                    .map(|element| format!("      {element}"))
+                    .collect();
+                format!(
+                    "{}: [\n{}]",
+                    Value::from(name.as_str()),
+                    elements.join(",\n")
+                )
             }
             _ => format!("{}: {value}", Value::from(name.as_str())),
         })
@@ -79,8 +96,15 @@ impl Rest {
     /// # Errors
     /// When the HTTP client can't be made.
     pub fn new(base_url: &str, token: Secret) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().no_proxy().timeout(CALL_TIMEOUT).build()?;
-        Ok(Self { http, base_url: format!("{base_url}/api/v1/ipaas"), token })
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(CALL_TIMEOUT)
+            .build()?;
+        Ok(Self {
+            http,
+            base_url: format!("{base_url}/api/v1/ipaas"),
+            token,
+        })
     }
 
     /// The answer's body.
@@ -91,14 +115,25 @@ impl Rest {
         let title = format!("{} {}", call.method, call.path);
         let mut request = self
             .http
-            .request(call.method.clone(), format!("{}{}", self.base_url, call.path))
+            .request(
+                call.method.clone(),
+                format!("{}{}", self.base_url, call.path),
+            )
             .bearer_auth(self.token.expose());
         if let Some(body) = &call.body {
             request = request.json(body);
         }
-        let answer = request.send().await.map_err(reqwest::Error::without_url).with_context(|| title.clone())?;
+        let answer = request
+            .send()
+            .await
+            .map_err(reqwest::Error::without_url)
+            .with_context(|| title.clone())?;
         let status = answer.status();
-        let text = answer.text().await.map_err(reqwest::Error::without_url).with_context(|| title.clone())?;
+        let text = answer
+            .text()
+            .await
+            .map_err(reqwest::Error::without_url)
+            .with_context(|| title.clone())?;
         if !status.is_success() {
             bail!("{title} was answered {status}: {}", explain(&text));
         }
@@ -108,8 +143,12 @@ impl Rest {
 
 /// An error answer as one line; what isn't one, as it is.
 fn explain(text: &str) -> String {
-    let Ok(body) = serde_json::from_str::<Value>(text) else { return text.to_owned() };
-    let Some(message) = body["error"]["message"].as_str() else { return text.to_owned() };
+    let Ok(body) = serde_json::from_str::<Value>(text) else {
+        return text.to_owned();
+    };
+    let Some(message) = body["error"]["message"].as_str() else {
+        return text.to_owned();
+    };
     let details = body["error"]["details"].as_array().into_iter().flatten();
     let details: Vec<_> = details
         .map(|fault| {
@@ -117,7 +156,11 @@ fn explain(text: &str) -> String {
             format!("{} {}", text("pointer"), text("message"))
         })
         .collect();
-    if details.is_empty() { message.to_owned() } else { format!("{message} ({})", details.join("; ")) }
+    if details.is_empty() {
+        message.to_owned()
+    } else {
+        format!("{message} ({})", details.join("; "))
+    }
 }
 
 /// The text at `name` of an answer.
@@ -125,7 +168,9 @@ fn explain(text: &str) -> String {
 /// # Errors
 /// When the answer has none.
 pub fn text<'v>(answer: &'v Value, name: &str) -> anyhow::Result<&'v str> {
-    answer[name].as_str().with_context(|| format!("an answer lacks `{name}`"))
+    answer[name]
+        .as_str()
+        .with_context(|| format!("an answer lacks `{name}`"))
 }
 
 #[cfg(test)]
@@ -143,7 +188,10 @@ mod tests {
         let body = json!({"label": "it's", "resources": [{"resource": "wms/orders", "method": "list"}, {"a": 1}], "long": "x".repeat(80)});
         let curl = Call::post("/sync-job", body.clone()).curl();
         let program = format!("curl() {{ printf '%s' \"${{@: -1}}\"; }}\n{curl}");
-        let output = std::process::Command::new("bash").args(["-c", &program]).output().expect("bash");
+        let output = std::process::Command::new("bash")
+            .args(["-c", &program])
+            .output()
+            .expect("bash");
         let given: Value = serde_json::from_slice(&output.stdout).expect("the body as JSON");
         assert_eq!(given, body);
         assert_eq!(curl.lines().count(), 7, "{curl}");

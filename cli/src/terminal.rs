@@ -21,7 +21,11 @@ pub fn faint<T>(text: T) -> StyledObject<T> {
 /// `✓` or `✗`.
 #[must_use]
 pub fn mark(holds: bool) -> StyledObject<&'static str> {
-    if holds { style("✓").green() } else { style("✗").red().bold() }
+    if holds {
+        style("✓").green()
+    } else {
+        style("✗").red().bold()
+    }
 }
 
 /// `text` on one line of at most `width` characters.
@@ -51,7 +55,11 @@ pub fn grouped(number: u64) -> String {
 /// `1 order`, `2 orders`.
 #[must_use]
 pub fn counted(number: u64, noun: &str) -> String {
-    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+    format!(
+        "{} {noun}{}",
+        grouped(number),
+        if number == 1 { "" } else { "s" }
+    )
 }
 
 #[cfg(test)]
@@ -60,8 +68,17 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped_and_long_lines_shortened() {
-        assert_eq!([grouped(0), grouped(999), grouped(1000), grouped(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([counted(1, "order"), counted(2000, "order")], ["1 order", "2,000 orders"]);
-        assert_eq!([shorten("größe", 5), shorten("größer", 5)], ["größe", "größ…"]);
+        assert_eq!(
+            [grouped(0), grouped(999), grouped(1000), grouped(1_234_567)],
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!(
+            [counted(1, "order"), counted(2000, "order")],
+            ["1 order", "2,000 orders"]
+        );
+        assert_eq!(
+            [shorten("größe", 5), shorten("größer", 5)],
+            ["größe", "größ…"]
+        );
     }
 }

@@ -11,6 +11,7 @@ mod verify;
 use std::{net::Ipv4Addr, time::Duration};
 
 use anyhow::{Context, bail};
+use shared::shutdown;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +29,6 @@ use crate::{
         source::SampleSource,
     },
     stack::{self, Stack, StackOptions},
-    stop,
     terminal::{LINE_WIDTH, faint, heading, mark, shorten},
 };
 
@@ -52,7 +52,8 @@ pub struct DemoArgs {
 /// # Errors
 /// When a part doesn't start or ends by itself, a call fails, or time is up.
 pub async fn run(args: &DemoArgs) -> anyhow::Result<bool> {
-    let stop = stop::on_signal()?;
+    let stop = CancellationToken::new();
+    shutdown::on_signal(stop.clone())?;
     let options = StackOptions {
         data_dir: args.place.data_dir.join("demo"),
         redis_server: args.place.redis_server.clone(),
@@ -61,11 +62,18 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<bool> {
     stack::wipe(&options.data_dir).await?;
     let source = SampleSource::start().await?;
     let receiver = SampleReceiver::start().await?;
-    println!("{}\n", heading("Syncline demo: sample orders → Syncline → sample webhook receiver"));
+    println!(
+        "{}\n",
+        heading("Syncline demo: sample orders → Syncline → sample webhook receiver")
+    );
     let mut stack = Stack::start(&options).await?;
 
     let shown = {
-        let scenario = Scenario { rest: Rest::new(&stack.api_url, stack.token.clone())?, source, receiver };
+        let scenario = Scenario {
+            rest: Rest::new(&stack.api_url, stack.token.clone())?,
+            source,
+            receiver,
+        };
         print_places(&stack, &scenario);
         let show = timeout(DEMO_DEADLINE, show(&scenario));
         let shown = tokio::select! {
@@ -100,49 +108,110 @@ async fn wait(stack: &mut Stack, stop: &CancellationToken) -> anyhow::Result<()>
 
 fn print_places(stack: &Stack, scenario: &Scenario) {
     println!("  API       {}", stack.api_url);
-    println!("  source    {}   {}", scenario.source.base_url(), faint(format!("{ORDER_COUNT} orders and their lines")));
+    println!(
+        "  source    {}   {}",
+        scenario.source.base_url(),
+        faint(format!("{ORDER_COUNT} orders and their lines"))
+    );
     println!("  receiver  {}", scenario.receiver.target_url());
     println!("  data      {}", stack.data_dir.display());
     println!("  log       {}", stack.log.display());
-    println!("\nEach step is one call of the REST API; as curl, after\n\n{}\n", export(stack));
+    println!(
+        "\nEach step is one call of the REST API; as curl, after\n\n{}\n",
+        export(stack)
+    );
 }
 
 /// The two runs; whether every check held.
 async fn show(scenario: &Scenario) -> anyhow::Result<bool> {
     let prepared = scenario.prepare().await?;
 
-    let first = scenario.run("4. Run it", &prepared, Some(scenario.source.full_sync_records())).await?;
-    print_events(scenario.receiver.inbox().runs.get(&first.id));
-    println!("\n{}\n", heading("What arrived is checked against what the source served"));
-    let expected = Expected { gone: Some(GONE_ORDER), flaky: Some(FLAKY_ORDER), orders: None };
+    let first = scenario
+        .run(
+            "4. Run it",
+            &prepared,
+            Some(scenario.source.full_sync_records()),
+        )
+        .await?;
+    scenario
+        .receiver
+        .look(|inbox| print_events(inbox.runs.get(&first.id)));
+    println!(
+        "\n{}\n",
+        heading("What arrived is checked against what the source served")
+    );
+    let expected = Expected {
+        gone: Some(GONE_ORDER),
+        flaky: Some(FLAKY_ORDER),
+        orders: None,
+    };
     let ledger = scenario.source.take_ledger();
-    let mut holds = print_checks(&verify::checks(&expected, &ledger, &scenario.receiver.inbox(), &first));
+    let mut holds = print_checks(
+        &scenario
+            .receiver
+            .look(|inbox| verify::checks(&expected, &ledger, inbox, &first)),
+    );
 
     let changed = scenario.source.ship(CHANGED_ORDERS);
-    println!("\n{}", faint(format!("The source ships {}.", changed.join(", "))));
-    let second = scenario.run("5. Run it again: only what changed since", &prepared, None).await?;
+    println!(
+        "\n{}",
+        faint(format!("The source ships {}.", changed.join(", ")))
+    );
+    let second = scenario
+        .run("5. Run it again: only what changed since", &prepared, None)
+        .await?;
     let ledger = scenario.source.take_ledger();
-    let expected = Expected { gone: None, flaky: None, orders: Some(changed.len()) };
-    holds &= print_checks(&verify::checks(&expected, &ledger, &scenario.receiver.inbox(), &second));
+    let expected = Expected {
+        gone: None,
+        flaky: None,
+        orders: Some(changed.len()),
+    };
+    holds &= print_checks(
+        &scenario
+            .receiver
+            .look(|inbox| verify::checks(&expected, &ledger, inbox, &second)),
+    );
 
-    println!("\n{} {}", mark(holds), if holds { "everything that is promised held" } else { "not everything held" });
+    println!(
+        "\n{} {}",
+        mark(holds),
+        if holds {
+            "everything that is promised held"
+        } else {
+            "not everything held"
+        }
+    );
     Ok(holds)
 }
 
 fn print_events(run: Option<&RunSeen>) {
-    println!("\n{}\n", heading("Some of the events that the receiver got"));
+    println!(
+        "\n{}\n",
+        heading("Some of the events that the receiver got")
+    );
     for sample in run.into_iter().flat_map(|run| &run.samples) {
         let stream = sample.stream.as_deref().unwrap_or_default();
-        let seq = sample.seq.map_or_else(String::new, |(first, last)| format!("seq {first}–{last}"));
+        let seq = sample
+            .seq
+            .map_or_else(String::new, |(first, last)| format!("seq {first}–{last}"));
         println!("  {:<26} {stream:<16} {seq}", sample.event);
         println!("    {}", faint(shorten(&sample.text, LINE_WIDTH - 4)));
     }
 }
 
 fn print_checks(checks: &[Check]) -> bool {
-    let width = checks.iter().map(|check| check.title.chars().count()).max().unwrap_or(0);
+    let width = checks
+        .iter()
+        .map(|check| check.title.chars().count())
+        .max()
+        .unwrap_or(0);
     for check in checks {
-        println!("  {} {:width$}  {}", mark(check.holds), check.title, check.detail);
+        println!(
+            "  {} {:width$}  {}",
+            mark(check.holds),
+            check.title,
+            check.detail
+        );
     }
     checks.iter().all(|check| check.holds)
 }

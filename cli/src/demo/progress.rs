@@ -20,7 +20,10 @@ pub struct Progress {
 
 enum How {
     Bar(ProgressBar),
-    Lines { printed_at: Option<Instant>, printed: String },
+    Lines {
+        printed_at: Option<Instant>,
+        printed: String,
+    },
 }
 
 impl Progress {
@@ -35,9 +38,15 @@ impl Progress {
                 }
                 How::Bar(bar)
             }
-            None => How::Lines { printed_at: None, printed: String::new() },
+            None => How::Lines {
+                printed_at: None,
+                printed: String::new(),
+            },
         };
-        Self { how, last: String::new() }
+        Self {
+            how,
+            last: String::new(),
+        }
     }
 
     /// `run`: what `GET /sync-job-run/{id}` answered.
@@ -48,7 +57,10 @@ impl Progress {
                 bar.set_position(number(&run["records_delivered"]));
                 bar.set_message(self.last.clone());
             }
-            How::Lines { printed_at, printed } => {
+            How::Lines {
+                printed_at,
+                printed,
+            } => {
                 let due = printed_at.is_none_or(|at| at.elapsed() >= LINE_INTERVAL);
                 if due && *printed != self.last {
                     println!("  {}", self.last);
@@ -76,7 +88,11 @@ fn number(value: &Value) -> u64 {
 
 fn sentence(run: &Value) -> String {
     let progress = run["progress"].as_array();
-    let pages: u64 = progress.into_iter().flatten().map(|resource| number(&resource["pages"])).sum();
+    let pages: u64 = progress
+        .into_iter()
+        .flatten()
+        .map(|resource| number(&resource["pages"]))
+        .sum();
     format!(
         "{:<9}  {}, {} fetched, {} delivered, {}",
         run["status"].as_str().unwrap_or_default(),
@@ -97,6 +113,9 @@ mod tests {
     fn progress_names_pages_records_and_errors() {
         let run = json!({"status": "running", "records_fetched": 1300, "records_delivered": 700, "errors": 1,
                          "progress": [{"pages": 2}, {"pages": 40}]});
-        assert_eq!(sentence(&run), "running    42 pages, 1,300 records fetched, 700 delivered, 1 error");
+        assert_eq!(
+            sentence(&run),
+            "running    42 pages, 1,300 records fetched, 700 delivered, 1 error"
+        );
     }
 }

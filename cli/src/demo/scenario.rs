@@ -13,6 +13,7 @@ use crate::{
     rest::{Call, Rest, text},
     sample::{
         INTEGRATION,
+        inbox::Inbox,
         receiver::SampleReceiver,
         source::{LINES, ORDERS, SampleSource},
     },
@@ -63,11 +64,20 @@ impl Scenario {
             }),
         );
         let webhook = self.step("1. A webhook: where events go", &webhook).await?;
-        self.receiver.set_secret(text(&webhook, "secret")?.to_owned());
-        let webhook_id = told(&webhook, "its secret, which signs every event, is shown this once")?;
+        self.receiver
+            .set_secret(text(&webhook, "secret")?.to_owned());
+        let webhook_id = told(
+            &webhook,
+            "its secret, which signs every event, is shown this once",
+        )?;
 
         let account = connect_account(&self.source);
-        let account = self.step("2. An integrated account: one customer's connection to a source", &account).await?;
+        let account = self
+            .step(
+                "2. An integrated account: one customer's connection to a source",
+                &account,
+            )
+            .await?;
         let account_id = told(&account, &format!("status {}", text(&account, "status")?))?;
 
         let job = Call::post(
@@ -82,14 +92,28 @@ impl Scenario {
                 ],
             }),
         );
-        let job = self.step("3. A sync job: what to sync, and how it hangs together", &job).await?;
+        let job = self
+            .step(
+                "3. A sync job: what to sync, and how it hangs together",
+                &job,
+            )
+            .await?;
         let job_id = told(&job, "")?;
-        Ok(Prepared { webhook_id, account_id, job_id })
+        Ok(Prepared {
+            webhook_id,
+            account_id,
+            job_id,
+        })
     }
 
     /// Starts a run and follows it to its last event. `expected_records`: how
     /// many there will be, when that is known.
-    pub async fn run(&self, title: &str, prepared: &Prepared, expected_records: Option<u64>) -> anyhow::Result<Ended> {
+    pub async fn run(
+        &self,
+        title: &str,
+        prepared: &Prepared,
+        expected_records: Option<u64>,
+    ) -> anyhow::Result<Ended> {
         let create = Call::post(
             "/sync-job-run",
             json!({
@@ -115,7 +139,12 @@ impl Scenario {
         progress.finish();
         self.await_last_event(&id).await?;
 
-        let errors = self.rest.send(&Call::get(format!("/sync-job-run/{id}/error?limit={MAX_ERRORS}"))).await?;
+        let errors = self
+            .rest
+            .send(&Call::get(format!(
+                "/sync-job-run/{id}/error?limit={MAX_ERRORS}"
+            )))
+            .await?;
         let errors = errors["result"].as_array().cloned().unwrap_or_default();
         Ok(Ended { id, run, errors })
     }
@@ -123,10 +152,18 @@ impl Scenario {
     /// The run's end is decided before the event that tells of it is delivered.
     async fn await_last_event(&self, run: &str) -> anyhow::Result<()> {
         let deadline = Instant::now() + LAST_EVENT_DEADLINE;
-        let arrived = || self.receiver.inbox().runs.get(run).is_some_and(|seen| seen.terminal.is_some());
-        while !arrived() {
+        let ended = |inbox: &Inbox| {
+            inbox
+                .runs
+                .get(run)
+                .is_some_and(|seen| seen.terminal.is_some())
+        };
+        while !self.receiver.look(ended) {
             if Instant::now() >= deadline {
-                bail!("the run ended, but its last event didn't come within {} s", LAST_EVENT_DEADLINE.as_secs());
+                bail!(
+                    "the run ended, but its last event didn't come within {} s",
+                    LAST_EVENT_DEADLINE.as_secs()
+                );
             }
             sleep(POLL).await;
         }

@@ -133,18 +133,31 @@ impl Inbox {
             return Outcome::Unreadable;
         };
         if envelope.id != webhook_id || envelope.event != envelope.event_type {
-            self.fault(format!("{webhook_id} names another id or two types in its envelope"));
+            self.fault(format!(
+                "{webhook_id} names another id or two types in its envelope"
+            ));
         }
         let Some(kind) = envelope.event.strip_prefix("sync_job_run:") else {
             return Outcome::New;
         };
         match serde_json::from_str::<RunPayload<'_>>(envelope.payload.get()) {
-            Ok(RunPayload { sync_job_run_id: Some(run), resource, name, records, meta }) => {
+            Ok(RunPayload {
+                sync_job_run_id: Some(run),
+                resource,
+                name,
+                records,
+                meta,
+            }) => {
                 let stream = name.or(resource);
                 let mut faults = Vec::new();
                 self.runs.entry(run).or_default().receive(
                     kind,
-                    &Event { stream, records, meta, payload: envelope.payload.get() },
+                    &Event {
+                        stream,
+                        records,
+                        meta,
+                        payload: envelope.payload.get(),
+                    },
                     &mut faults,
                 );
                 for fault in faults {
@@ -153,7 +166,9 @@ impl Inbox {
                 Outcome::New
             }
             _ => {
-                self.fault(format!("{webhook_id} is a run's event without a readable payload"));
+                self.fault(format!(
+                    "{webhook_id} is a run's event without a readable payload"
+                ));
                 Outcome::Unreadable
             }
         }
@@ -184,7 +199,10 @@ impl RunSeen {
     /// Records of all streams.
     #[must_use]
     pub fn record_count(&self) -> usize {
-        self.streams.values().map(|stream| stream.records.len()).sum()
+        self.streams
+            .values()
+            .map(|stream| stream.records.len())
+            .sum()
     }
 
     fn receive(&mut self, kind: &str, event: &Event<'_>, faults: &mut Vec<String>) {
@@ -212,20 +230,31 @@ impl RunSeen {
 
     fn sample(&mut self, kind: &str, event: &Event<'_>) {
         let kind = format!("sync_job_run:{kind}");
-        if self.samples.iter().any(|kept| kept.event == kind && kept.stream == event.stream) {
+        if self
+            .samples
+            .iter()
+            .any(|kept| kept.event == kind && kept.stream == event.stream)
+        {
             return;
         }
         let first = event.records.iter().flatten().next();
         self.samples.push(Sample {
             event: kind,
             stream: event.stream.clone(),
-            seq: event.meta.as_ref().map(|meta| (meta.first_seq, meta.last_seq)),
-            text: first.map_or(event.payload, |record| record.get()).to_owned(),
+            seq: event
+                .meta
+                .as_ref()
+                .map(|meta| (meta.first_seq, meta.last_seq)),
+            text: first
+                .map_or(event.payload, |record| record.get())
+                .to_owned(),
         });
     }
 
     fn records(&mut self, event: &Event<'_>, faults: &mut Vec<String>) {
-        let (Some(stream), Some(records), Some(meta)) = (&event.stream, &event.records, &event.meta) else {
+        let (Some(stream), Some(records), Some(meta)) =
+            (&event.stream, &event.records, &event.meta)
+        else {
             faults.push("a record event lacks resource, records or meta".to_owned());
             return;
         };
@@ -238,17 +267,25 @@ impl RunSeen {
         }
         if let Some(parents) = &meta.parents {
             if parents.len() != records.len() {
-                faults.push(format!("{stream} has {count} records and {} parents", parents.len()));
+                faults.push(format!(
+                    "{stream} has {count} records and {} parents",
+                    parents.len()
+                ));
             }
             for (placeholder, value) in parents.iter().flatten() {
                 if self.lacks_parent(placeholder, value) {
-                    faults.push(format!("a record of {stream} came before its parent, {placeholder} = {value}"));
+                    faults.push(format!(
+                        "a record of {stream} came before its parent, {placeholder} = {value}"
+                    ));
                 }
             }
         }
         let seen = self.streams.entry(stream.clone()).or_default();
         if meta.first_seq != seen.last_seq + 1 {
-            faults.push(format!("{stream} goes from seq {} to {}", seen.last_seq, meta.first_seq));
+            faults.push(format!(
+                "{stream} goes from seq {} to {}",
+                seen.last_seq, meta.first_seq
+            ));
         }
         seen.last_seq = seen.last_seq.max(meta.last_seq);
         for record in records {
@@ -261,20 +298,32 @@ impl RunSeen {
 
     /// Whether `resources.<stream with dots>.id` names a record that has not come.
     fn lacks_parent(&self, placeholder: &str, value: &Value) -> bool {
-        let Some(path) = placeholder.strip_prefix("resources.").and_then(|path| path.strip_suffix(".id")) else {
+        let Some(path) = placeholder
+            .strip_prefix("resources.")
+            .and_then(|path| path.strip_suffix(".id"))
+        else {
             return false;
         };
-        let parent = self.streams.iter().find(|(name, _)| name.replace('/', ".") == path);
+        let parent = self
+            .streams
+            .iter()
+            .find(|(name, _)| name.replace('/', ".") == path);
         parent.is_none_or(|(_, seen)| !seen.ids.contains(&value.to_string()))
     }
 
     fn end(&mut self, payload: &str, faults: &mut Vec<String>) {
         let payload: Value = serde_json::from_str(payload).unwrap_or_default();
         for resource in payload["resources"].as_array().into_iter().flatten() {
-            let name = resource["name"].as_str().or(resource["resource"].as_str()).unwrap_or_default();
+            let name = resource["name"]
+                .as_str()
+                .or(resource["resource"].as_str())
+                .unwrap_or_default();
             let last_seq = self.streams.get(name).map_or(0, |seen| seen.last_seq);
             if resource["last_seq"].as_u64() != Some(last_seq) {
-                faults.push(format!("{name} ended at seq {last_seq}, the last event says {}", resource["last_seq"]));
+                faults.push(format!(
+                    "{name} ended at seq {last_seq}, the last event says {}",
+                    resource["last_seq"]
+                ));
             }
         }
         self.terminal = Some(payload);

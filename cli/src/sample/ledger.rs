@@ -39,7 +39,13 @@ impl Ledger {
     /// The texts of all records of `resource`, sorted.
     #[must_use]
     pub fn sorted(&self, resource: &str) -> Vec<&str> {
-        let mut texts: Vec<_> = self.records.get(resource).into_iter().flatten().map(|(_, text)| text.as_str()).collect();
+        let mut texts: Vec<_> = self
+            .records
+            .get(resource)
+            .into_iter()
+            .flatten()
+            .map(|(_, text)| text.as_str())
+            .collect();
         texts.sort_unstable();
         texts
     }

@@ -29,9 +29,24 @@ const FIRST_ORDER_AT_MS: i64 = 1_714_550_400_000;
 const ORDER_INTERVAL_MS: i64 = 37 * 60 * 1000;
 
 const STATES: &[&str] = &["pending", "allocated", "picked", "shipped"];
-const BUYERS: &[&str] =
-    &["Ada Moreau", "Bilal Chaudhry", "Chiara Lindqvist", "Đorđe Petrović", "Emi Tanaka", "Femi Adeyemi"];
-const ARTICLES: &[&str] = &["MUG-BLUE", "MUG-RED", "TEE-S", "TEE-M", "TEE-L", "POSTER-A2", "STICKER-10", "TOTE"];
+const BUYERS: &[&str] = &[
+    "Ada Moreau",
+    "Bilal Chaudhry",
+    "Chiara Lindqvist",
+    "Đorđe Petrović",
+    "Emi Tanaka",
+    "Femi Adeyemi",
+];
+const ARTICLES: &[&str] = &[
+    "MUG-BLUE",
+    "MUG-RED",
+    "TEE-S",
+    "TEE-M",
+    "TEE-L",
+    "POSTER-A2",
+    "STICKER-10",
+    "TOTE",
+];
 
 /// One order as the source serves it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -65,9 +80,17 @@ pub fn all() -> Vec<Order> {
 }
 
 fn order(index: u64) -> Order {
-    let id = if index % BIG_ID_EVERY == BIG_ID_EVERY - 1 { BEYOND_DOUBLES + index } else { FIRST_ID + index };
-    let created_at = Timestamp(FIRST_ORDER_AT_MS + i64::try_from(index).unwrap_or(i64::MAX) * ORDER_INTERVAL_MS);
-    let cents = lines(id).iter().map(|line| line.quantity * cents_of(line.sku)).sum();
+    let id = if index % BIG_ID_EVERY == BIG_ID_EVERY - 1 {
+        BEYOND_DOUBLES + index
+    } else {
+        FIRST_ID + index
+    };
+    let created_at =
+        Timestamp(FIRST_ORDER_AT_MS + i64::try_from(index).unwrap_or(i64::MAX) * ORDER_INTERVAL_MS);
+    let cents = lines(id)
+        .iter()
+        .map(|line| line.quantity * cents_of(line.sku))
+        .sum();
     Order {
         id,
         number: format!("SO-{:05}", index + 1),
@@ -134,15 +157,32 @@ mod tests {
         let ids: BTreeSet<_> = all().iter().map(|order| order.id).collect();
         assert_eq!(ids.len(), 300);
         assert!(ids.contains(&FLAKY_ORDER) && ids.contains(&GONE_ORDER));
-        let line_ids: BTreeSet<_> = all().iter().flat_map(|order| lines(order.id)).map(|line| line.id).collect();
-        assert_eq!(line_ids.len(), all().iter().map(|order| lines(order.id).len()).sum::<usize>());
+        let line_ids: BTreeSet<_> = all()
+            .iter()
+            .flat_map(|order| lines(order.id))
+            .map(|line| line.id)
+            .collect();
+        assert_eq!(
+            line_ids.len(),
+            all()
+                .iter()
+                .map(|order| lines(order.id).len())
+                .sum::<usize>()
+        );
     }
 
     #[test]
     fn a_few_ids_do_not_fit_a_double_and_prices_keep_their_last_zero() {
         let text = serde_json::to_string(&all()).expect("JSON");
-        assert!(text.contains(r#""id":9007199254741092,"#), "ids beyond 2^53");
-        let price = text.split(r#""total":"#).nth(1).and_then(|rest| rest.split(',').next()).expect("a price");
+        assert!(
+            text.contains(r#""id":9007199254741092,"#),
+            "ids beyond 2^53"
+        );
+        let price = text
+            .split(r#""total":"#)
+            .nth(1)
+            .and_then(|rest| rest.split(',').next())
+            .expect("a price");
         assert!(price.ends_with('0') && price.contains('.'), "{price}");
     }
 
@@ -151,7 +191,10 @@ mod tests {
         for order in all() {
             let lines = lines(order.id);
             assert!((1..=5).contains(&lines.len()));
-            let cents: u64 = lines.iter().map(|line| line.quantity * cents_of(line.sku)).sum();
+            let cents: u64 = lines
+                .iter()
+                .map(|line| line.quantity * cents_of(line.sku))
+                .sum();
             assert_eq!(order.total, price(cents));
         }
     }

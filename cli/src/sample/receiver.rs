@@ -56,7 +56,10 @@ impl SampleReceiver {
     pub async fn start() -> std::io::Result<Self> {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared { secret: Mutex::default(), inbox: Mutex::default() });
+        let shared = Arc::new(Shared {
+            secret: Mutex::default(),
+            inbox: Mutex::default(),
+        });
         let shutdown = CancellationToken::new();
         let handler = {
             let shared = Arc::clone(&shared);
@@ -66,7 +69,12 @@ impl SampleReceiver {
             }
         };
         let server = tokio::spawn(serve(listener, MAX_CONNECTIONS, shutdown.clone(), handler));
-        Ok(Self { address, shared, _stop: shutdown.drop_guard(), _server: server })
+        Ok(Self {
+            address,
+            shared,
+            _stop: shutdown.drop_guard(),
+            _server: server,
+        })
     }
 
     /// Where a webhook should send to.
@@ -80,9 +88,9 @@ impl SampleReceiver {
         *lock(&self.shared.secret) = Some(secret);
     }
 
-    /// What has come so far.
-    pub fn inbox(&self) -> MutexGuard<'_, Inbox> {
-        lock(&self.shared.inbox)
+    /// Looks at what has come so far; deliveries wait meanwhile.
+    pub fn look<R>(&self, look: impl FnOnce(&Inbox) -> R) -> R {
+        look(&lock(&self.shared.inbox))
     }
 }
 
@@ -95,13 +103,22 @@ impl Shared {
     async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let Ok(body) = Limited::new(body, MAX_BODY_BYTES).collect().await else {
-            return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or was cut off");
+            return refuse(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the body is too large or was cut off",
+            );
         };
         let body = body.to_bytes();
         let Some(secret) = lock(&self.secret).clone() else {
-            return refuse(StatusCode::SERVICE_UNAVAILABLE, "the secret isn't known yet");
+            return refuse(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the secret isn't known yet",
+            );
         };
-        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now_s = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
         let id = match signature::verify(&secret, &head.headers, &body, now_s) {
             Ok(id) => id,
             Err(fault) => {
@@ -133,12 +150,21 @@ mod tests {
     };
 
     fn now_s() -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970")
+            .as_secs()
     }
 
     async fn post(receiver: &SampleReceiver, headers: http::HeaderMap, body: String) -> u16 {
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let request = client.post(receiver.target_url()).headers(headers).body(body);
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .expect("a client");
+        let request = client
+            .post(receiver.target_url())
+            .headers(headers)
+            .body(body);
         request.send().await.expect("an answer").status().as_u16()
     }
 
@@ -155,7 +181,10 @@ mod tests {
             let headers = signed(SECRET, "evt_1", now_s(), body.as_bytes());
             assert_eq!(post(&receiver, headers, body.clone()).await, 204);
         }
-        assert_eq!((receiver.inbox().verified, receiver.inbox().duplicates), (2, 1));
+        assert_eq!(
+            receiver.look(|inbox| (inbox.verified, inbox.duplicates)),
+            (2, 1)
+        );
     }
 
     #[tokio::test]
@@ -165,9 +194,14 @@ mod tests {
         assert_eq!(post(&receiver, headers.clone(), event("evt_1")).await, 503);
         receiver.set_secret(SECRET.to_owned());
         assert_eq!(post(&receiver, headers, event("evt_1")).await, 401);
-        assert_eq!(post(&receiver, http::HeaderMap::new(), event("evt_1")).await, 401);
-        assert_eq!((receiver.inbox().verified, receiver.inbox().rejected), (0, 2));
-        assert_eq!(receiver.inbox().fault_count, 2);
+        assert_eq!(
+            post(&receiver, http::HeaderMap::new(), event("evt_1")).await,
+            401
+        );
+        assert_eq!(
+            receiver.look(|inbox| (inbox.verified, inbox.rejected, inbox.fault_count)),
+            (0, 2, 2)
+        );
     }
 
     #[tokio::test]

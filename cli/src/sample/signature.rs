@@ -36,15 +36,25 @@ pub enum SignatureFault {
 ///
 /// # Errors
 /// The first thing that doesn't hold.
-pub fn verify(secret: &str, headers: &HeaderMap, body: &[u8], now_s: u64) -> Result<String, SignatureFault> {
+pub fn verify(
+    secret: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+    now_s: u64,
+) -> Result<String, SignatureFault> {
     let id = text(headers, "webhook-id")?;
     let timestamp = text(headers, "webhook-timestamp")?;
-    let sent_s: u64 = timestamp.parse().map_err(|_| SignatureFault::Header("webhook-timestamp"))?;
+    let sent_s: u64 = timestamp
+        .parse()
+        .map_err(|_| SignatureFault::Header("webhook-timestamp"))?;
     if now_s.abs_diff(sent_s) > TIMESTAMP_TOLERANCE_S {
         return Err(SignatureFault::Timestamp);
     }
 
-    let key = secret.strip_prefix("whsec_").and_then(|key| STANDARD.decode(key).ok()).ok_or(SignatureFault::Secret)?;
+    let key = secret
+        .strip_prefix("whsec_")
+        .and_then(|key| STANDARD.decode(key).ok())
+        .ok_or(SignatureFault::Secret)?;
     let signatures = text(headers, "webhook-signature")?;
     let standard = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body];
     let holds = signatures
@@ -56,7 +66,8 @@ pub fn verify(secret: &str, headers: &HeaderMap, body: &[u8], now_s: u64) -> Res
         return Err(SignatureFault::Standard);
     }
 
-    let handled = hex::decode(text(headers, "x-handled-signature")?).map_err(|_| SignatureFault::Handled)?;
+    let handled =
+        hex::decode(text(headers, "x-handled-signature")?).map_err(|_| SignatureFault::Handled)?;
     if !matches(secret.as_bytes(), &[body], &handled) {
         return Err(SignatureFault::Handled);
     }
@@ -64,7 +75,10 @@ pub fn verify(secret: &str, headers: &HeaderMap, body: &[u8], now_s: u64) -> Res
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<&'h str, SignatureFault> {
-    headers.get(name).and_then(|value| value.to_str().ok()).ok_or(SignatureFault::Header(name))
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .ok_or(SignatureFault::Header(name))
 }
 
 /// In constant time.
@@ -94,14 +108,20 @@ pub(super) mod tests {
         let timestamp = timestamp_s.to_string();
         let parts = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body];
         let standard = mac(&key, &parts).expect("a MAC").finalize().into_bytes();
-        let handled = mac(secret.as_bytes(), &[body]).expect("a MAC").finalize().into_bytes();
+        let handled = mac(secret.as_bytes(), &[body])
+            .expect("a MAC")
+            .finalize()
+            .into_bytes();
         let mut headers = HeaderMap::new();
         let mut set = |name: &'static str, value: &str| {
             headers.insert(name, HeaderValue::from_str(value).expect("a header"));
         };
         set("webhook-id", id);
         set("webhook-timestamp", &timestamp);
-        set("webhook-signature", &format!("v1,{}", STANDARD.encode(standard)));
+        set(
+            "webhook-signature",
+            &format!("v1,{}", STANDARD.encode(standard)),
+        );
         set("x-handled-signature", &hex::encode(handled));
         headers
     }
@@ -114,34 +134,61 @@ pub(super) mod tests {
         let mut headers = signed(SECRET, id, 1_614_265_330, body);
         let expected = HeaderValue::from_static("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
         assert_eq!(headers["webhook-signature"], expected);
-        headers.insert("webhook-signature", HeaderValue::from_static("v1,AAAA v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="));
-        assert_eq!(verify(SECRET, &headers, body, 1_614_265_330), Ok(id.to_owned()));
+        headers.insert(
+            "webhook-signature",
+            HeaderValue::from_static("v1,AAAA v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
+        );
+        assert_eq!(
+            verify(SECRET, &headers, body, 1_614_265_330),
+            Ok(id.to_owned())
+        );
     }
 
     #[test]
     fn a_changed_body_id_or_secret_is_refused() {
         let headers = signed(SECRET, "evt_1", 1000, b"{}");
-        assert_eq!(verify(SECRET, &headers, b"{ }", 1000), Err(SignatureFault::Standard));
+        assert_eq!(
+            verify(SECRET, &headers, b"{ }", 1000),
+            Err(SignatureFault::Standard)
+        );
         let other = "whsec_AAAA9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-        assert_eq!(verify(other, &headers, b"{}", 1000), Err(SignatureFault::Standard));
+        assert_eq!(
+            verify(other, &headers, b"{}", 1000),
+            Err(SignatureFault::Standard)
+        );
         let mut renamed = headers.clone();
         renamed.insert("webhook-id", HeaderValue::from_static("evt_2"));
-        assert_eq!(verify(SECRET, &renamed, b"{}", 1000), Err(SignatureFault::Standard));
+        assert_eq!(
+            verify(SECRET, &renamed, b"{}", 1000),
+            Err(SignatureFault::Standard)
+        );
     }
 
     #[test]
     fn an_old_timestamp_is_refused() {
         let headers = signed(SECRET, "evt_1", 1000, b"{}");
-        assert_eq!(verify(SECRET, &headers, b"{}", 1300), Ok("evt_1".to_owned()));
-        assert_eq!(verify(SECRET, &headers, b"{}", 1301), Err(SignatureFault::Timestamp));
+        assert_eq!(
+            verify(SECRET, &headers, b"{}", 1300),
+            Ok("evt_1".to_owned())
+        );
+        assert_eq!(
+            verify(SECRET, &headers, b"{}", 1301),
+            Err(SignatureFault::Timestamp)
+        );
     }
 
     #[test]
     fn both_signatures_must_hold() {
         let mut headers = signed(SECRET, "evt_1", 1000, b"{}");
         headers.insert("x-handled-signature", HeaderValue::from_static("00"));
-        assert_eq!(verify(SECRET, &headers, b"{}", 1000), Err(SignatureFault::Handled));
+        assert_eq!(
+            verify(SECRET, &headers, b"{}", 1000),
+            Err(SignatureFault::Handled)
+        );
         headers.remove("x-handled-signature");
-        assert_eq!(verify(SECRET, &headers, b"{}", 1000), Err(SignatureFault::Header("x-handled-signature")));
+        assert_eq!(
+            verify(SECRET, &headers, b"{}", 1000),
+            Err(SignatureFault::Header("x-handled-signature"))
+        );
     }
 }

@@ -64,8 +64,11 @@ impl SampleSource {
     pub async fn start() -> std::io::Result<Self> {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let state =
-            Arc::new(Mutex::new(State { orders: orders::all(), flaky_failed: false, ledger: Ledger::default() }));
+        let state = Arc::new(Mutex::new(State {
+            orders: orders::all(),
+            flaky_failed: false,
+            ledger: Ledger::default(),
+        }));
         let shutdown = CancellationToken::new();
         let handler = {
             let state = Arc::clone(&state);
@@ -75,7 +78,12 @@ impl SampleSource {
             }
         };
         let server = tokio::spawn(serve(listener, MAX_CONNECTIONS, shutdown.clone(), handler));
-        Ok(Self { address, state, _stop: shutdown.drop_guard(), _server: server })
+        Ok(Self {
+            address,
+            state,
+            _stop: shutdown.drop_guard(),
+            _server: server,
+        })
     }
 
     /// Where it listens, without a slash at the end.
@@ -126,21 +134,38 @@ fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
 impl State {
     fn handle(&mut self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let response = self.answer(request.method(), request.uri(), request.headers());
-        let target = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
+        let target = request
+            .uri()
+            .path_and_query()
+            .map_or_else(String::new, ToString::to_string);
         self.ledger.request(target, response.status());
         response
     }
 
-    fn answer(&mut self, method: &Method, uri: &http::Uri, headers: &http::HeaderMap) -> Response<Full<Bytes>> {
-        if headers.get("x-api-key").is_none_or(|key| key.as_bytes() != API_KEY.as_bytes()) {
-            return fault(StatusCode::UNAUTHORIZED, "the header X-Api-Key is missing or wrong");
+    fn answer(
+        &mut self,
+        method: &Method,
+        uri: &http::Uri,
+        headers: &http::HeaderMap,
+    ) -> Response<Full<Bytes>> {
+        if headers
+            .get("x-api-key")
+            .is_none_or(|key| key.as_bytes() != API_KEY.as_bytes())
+        {
+            return fault(
+                StatusCode::UNAUTHORIZED,
+                "the header X-Api-Key is missing or wrong",
+            );
         }
         if method != Method::GET {
             return fault(StatusCode::METHOD_NOT_ALLOWED, "this API is read only");
         }
         let segments: Vec<_> = uri.path().trim_matches('/').split('/').collect();
         match segments.as_slice() {
-            ["me"] => reply(StatusCode::OK, &json!({"account": "Sample Warehouse", "plan": "demo"})),
+            ["me"] => reply(
+                StatusCode::OK,
+                &json!({"account": "Sample Warehouse", "plan": "demo"}),
+            ),
             ["orders"] => self.list(uri.query().unwrap_or_default()),
             ["orders", id] => match self.find(id) {
                 Some(order) => reply(StatusCode::OK, &order),
@@ -164,16 +189,29 @@ impl State {
         let found: Vec<_> = self
             .orders
             .iter()
-            .filter(|order| query.updated_after.is_none_or(|after| order.updated_at > after))
+            .filter(|order| {
+                query
+                    .updated_after
+                    .is_none_or(|after| order.updated_at > after)
+            })
             .cloned()
             .collect();
-        let start = (query.page - 1).saturating_mul(query.limit).min(found.len());
+        let start = (query.page - 1)
+            .saturating_mul(query.limit)
+            .min(found.len());
         let end = start.saturating_add(query.limit).min(found.len());
         let page = &found[start..end];
         for order in page {
-            self.ledger.record(ORDERS, order.id, serde_json::to_string(order).unwrap_or_default());
+            self.ledger.record(
+                ORDERS,
+                order.id,
+                serde_json::to_string(order).unwrap_or_default(),
+            );
         }
-        reply(StatusCode::OK, &json!({"data": page, "page": query.page, "has_more": end < found.len()}))
+        reply(
+            StatusCode::OK,
+            &json!({"data": page, "page": query.page, "has_more": end < found.len()}),
+        )
     }
 
     fn lines(&mut self, id: &str) -> Response<Full<Bytes>> {
@@ -184,11 +222,18 @@ impl State {
             return fault(StatusCode::NOT_FOUND, "the lines of this order are gone");
         }
         if order.id == FLAKY_ORDER && !std::mem::replace(&mut self.flaky_failed, true) {
-            return fault(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong; try again");
+            return fault(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "something went wrong; try again",
+            );
         }
         let lines = orders::lines(order.id);
         for line in &lines {
-            self.ledger.record(LINES, line.id, serde_json::to_string(line).unwrap_or_default());
+            self.ledger.record(
+                LINES,
+                line.id,
+                serde_json::to_string(line).unwrap_or_default(),
+            );
         }
         reply(StatusCode::OK, &json!({"data": lines}))
     }
@@ -204,11 +249,19 @@ struct ListQuery {
 
 impl ListQuery {
     fn parse(query: &str) -> Result<Self, String> {
-        let mut parsed = Self { page: 1, limit: DEFAULT_LIMIT, updated_after: None };
+        let mut parsed = Self {
+            page: 1,
+            limit: DEFAULT_LIMIT,
+            updated_after: None,
+        };
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match name.as_ref() {
                 "page" => {
-                    parsed.page = value.parse().ok().filter(|page| *page >= 1).ok_or("page must be a number from 1")?;
+                    parsed.page = value
+                        .parse()
+                        .ok()
+                        .filter(|page| *page >= 1)
+                        .ok_or("page must be a number from 1")?;
                 }
                 "limit" => {
                     parsed.limit = value
@@ -218,8 +271,11 @@ impl ListQuery {
                         .ok_or_else(|| format!("limit must be a number from 1 to {MAX_LIMIT}"))?;
                 }
                 "updated_at[gt]" | "updated_after" => {
-                    parsed.updated_after =
-                        Some(value.parse().map_err(|_| format!("{name} must be an RFC 3339 time"))?);
+                    parsed.updated_after = Some(
+                        value
+                            .parse()
+                            .map_err(|_| format!("{name} must be an RFC 3339 time"))?,
+                    );
                 }
                 _ => {}
             }
@@ -236,7 +292,10 @@ pub(super) fn reply(status: StatusCode, body: &impl Serialize) -> Response<Full<
     let body = serde_json::to_vec(body).unwrap_or_default();
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/json"),
+    );
     response
 }
 

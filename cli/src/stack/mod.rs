@@ -77,8 +77,8 @@ impl Stack {
         let lock = lock(&data_dir)?;
         let log = data_dir.join("syncline.log");
         log::init(&log)?;
-        let listener =
-            TcpListener::bind(options.listen).with_context(|| format!("can't listen on {}", options.listen))?;
+        let listener = TcpListener::bind(options.listen)
+            .with_context(|| format!("can't listen on {}", options.listen))?;
         let address = listener.local_addr()?;
         let token = secrets::token(&data_dir)?;
         let master_key = secrets::master_key(&data_dir)?;
@@ -115,7 +115,10 @@ impl Stack {
     }
 
     async fn await_ready(&mut self) -> anyhow::Result<()> {
-        let http = reqwest::Client::builder().no_proxy().timeout(READY_TIMEOUT).build()?;
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(READY_TIMEOUT)
+            .build()?;
         let url = format!("{}/readyz", self.api_url);
         let deadline = Instant::now() + START_DEADLINE;
         loop {
@@ -125,7 +128,10 @@ impl Stack {
                 Err(error) => error.without_url().to_string(),
             };
             if Instant::now() >= deadline {
-                bail!("the API wasn't ready within {} s: {last}", START_DEADLINE.as_secs());
+                bail!(
+                    "the API wasn't ready within {} s: {last}",
+                    START_DEADLINE.as_secs()
+                );
             }
             tokio::select! {
                 error = self.ended() => return Err(error),
@@ -136,7 +142,10 @@ impl Stack {
 
     /// Waits until a part of the stack ends by itself; says which and why.
     pub async fn ended(&mut self) -> anyhow::Error {
-        let programs = self.programs.iter_mut().map(|program| Box::pin(program.ended()));
+        let programs = self
+            .programs
+            .iter_mut()
+            .map(|program| Box::pin(program.ended()));
         let programs: Vec<_> = programs.collect();
         if programs.is_empty() {
             return self.redis.ended().await;
@@ -182,12 +191,18 @@ pub async fn wipe(data_dir: &Path) -> anyhow::Result<()> {
     let data_dir = make_private(data_dir)?;
     let _lock = lock(&data_dir)?;
     redis::stop_leftover(&data_dir).await?;
-    std::fs::remove_dir_all(&data_dir).with_context(|| format!("can't remove {}", data_dir.display()))
+    std::fs::remove_dir_all(&data_dir)
+        .with_context(|| format!("can't remove {}", data_dir.display()))
 }
 
 /// The settings of API and worker; what the person set in the environment about
 /// logging and limits counts, where things are is ours.
-fn settings(listen: SocketAddr, redis_url: &str, token: &Secret, master_key: &Secret) -> anyhow::Result<Settings> {
+fn settings(
+    listen: SocketAddr,
+    redis_url: &str,
+    token: &Secret,
+    master_key: &Secret,
+) -> anyhow::Result<Settings> {
     let overrides = [
         ("redis_url", redis_url.to_owned()),
         ("listen", listen.to_string()),
@@ -198,14 +213,19 @@ fn settings(listen: SocketAddr, redis_url: &str, token: &Secret, master_key: &Se
         ("allow_http", "true".to_owned()),
         ("drain_seconds", DRAIN_SECONDS.to_string()),
     ];
-    let overrides = overrides.map(|(name, value)| (name.to_owned(), value)).to_vec();
+    let overrides = overrides
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec();
     Ok(Settings::load(&Sources::from_process(None, overrides)?)?)
 }
 
 /// Makes the directory, readable by its owner only, and answers its absolute path.
 fn make_private(directory: &Path) -> anyhow::Result<PathBuf> {
     use std::os::unix::fs::DirBuilderExt;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory);
     made.and_then(|()| directory.canonicalize())
         .with_context(|| format!("can't use {} as data directory", directory.display()))
 }
@@ -219,7 +239,9 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
             "another syncline runs on {}; stop it, or choose another directory with --data-dir",
             data_dir.display()
         ),
-        Err(TryLockError::Error(error)) => Err(error).context(format!("can't lock {}", path.display())),
+        Err(TryLockError::Error(error)) => {
+            Err(error).context(format!("can't lock {}", path.display()))
+        }
     }
 }
 
@@ -242,6 +264,9 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().expect("a directory");
         let made = make_private(&directory.path().join("a/b")).expect("made");
-        assert_eq!(made.metadata().expect("there").permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            made.metadata().expect("there").permissions().mode() & 0o777,
+            0o700
+        );
     }
 }

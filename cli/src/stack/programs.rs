@@ -35,7 +35,9 @@ pub fn start(
     })?;
     let mut threads = Builder::new_multi_thread();
     threads.worker_threads(WORKER_THREADS);
-    let worker = Program::start("worker", threads, move |runtime| runtime.block_on(worker::run(settings, stop_worker)))?;
+    let worker = Program::start("worker", threads, move |runtime| {
+        runtime.block_on(worker::run(settings, stop_worker))
+    })?;
     Ok(vec![api, worker])
 }
 
@@ -45,7 +47,11 @@ impl Program {
         mut builder: Builder,
         run: impl FnOnce(&Runtime) -> anyhow::Result<()> + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let runtime = builder.enable_all().thread_name(name).build().context("no runtime")?;
+        let runtime = builder
+            .enable_all()
+            .thread_name(name)
+            .build()
+            .context("no runtime")?;
         let (sender, done) = oneshot::channel();
         std::thread::Builder::new()
             .name(name.to_owned())
@@ -55,7 +61,11 @@ impl Program {
                 drop(sender.send(result));
             })
             .with_context(|| format!("the {name} can't be started"))?;
-        Ok(Self { name, done, seen: false })
+        Ok(Self {
+            name,
+            done,
+            seen: false,
+        })
     }
 
     /// Waits until it ends by itself.

@@ -50,13 +50,21 @@ impl PrivateRedis {
     /// Starts it with its data under `data_dir` and waits until it answers.
     pub async fn start(server: Option<&Path>, data_dir: &Path) -> anyhow::Result<Self> {
         let directory = data_dir.join("redis");
-        std::fs::create_dir_all(&directory).with_context(|| format!("can't make {}", directory.display()))?;
+        std::fs::create_dir_all(&directory)
+            .with_context(|| format!("can't make {}", directory.display()))?;
         stop_leftover(data_dir).await?;
         let (socket, socket_dir) = place_socket(data_dir)?;
         let log = data_dir.join("redis.log");
         let child = spawn(server, &directory, &socket, &log)?;
-        let mut redis = Self { child, socket, _socket_dir: socket_dir };
-        redis.await_ready().await.with_context(|| format!("Redis didn't start; see {}", log.display()))?;
+        let mut redis = Self {
+            child,
+            socket,
+            _socket_dir: socket_dir,
+        };
+        redis
+            .await_ready()
+            .await
+            .with_context(|| format!("Redis didn't start; see {}", log.display()))?;
         Ok(redis)
     }
 
@@ -74,7 +82,9 @@ impl PrivateRedis {
             // While it reads its file it answers `-LOADING`.
             match command(&self.socket, "PING").await {
                 Ok(answer) if answer.starts_with("+PONG") => return Ok(()),
-                last if Instant::now() >= deadline => bail!("no answer within the deadline: {last:?}"),
+                last if Instant::now() >= deadline => {
+                    bail!("no answer within the deadline: {last:?}")
+                }
                 _ => sleep(POLL).await,
             }
         }
@@ -95,7 +105,10 @@ impl PrivateRedis {
             Ok(status) => bail!("Redis ended with {}", describe(status)),
             Err(_) => {
                 self.child.kill().await.context("Redis can't be stopped")?;
-                bail!("Redis didn't stop within {} s and was killed", STOP_DEADLINE.as_secs())
+                bail!(
+                    "Redis didn't stop within {} s and was killed",
+                    STOP_DEADLINE.as_secs()
+                )
             }
         }
     }
@@ -111,7 +124,10 @@ fn place_socket(data_dir: &Path) -> anyhow::Result<(PathBuf, Option<tempfile::Te
     if socket.as_os_str().len() <= MAX_SOCKET_PATH {
         return Ok((socket, None));
     }
-    let directory = tempfile::Builder::new().prefix("syncline-").tempdir().context("no temporary directory")?;
+    let directory = tempfile::Builder::new()
+        .prefix("syncline-")
+        .tempdir()
+        .context("no temporary directory")?;
     Ok((directory.path().join(SOCKET), Some(directory)))
 }
 
@@ -125,14 +141,22 @@ pub async fn stop_leftover(data_dir: &Path) -> anyhow::Result<()> {
     let deadline = Instant::now() + STOP_DEADLINE;
     while command(socket, "PING").await.is_ok() {
         if Instant::now() >= deadline {
-            bail!("a Redis left behind by an earlier run doesn't stop; its socket is {}", socket.display());
+            bail!(
+                "a Redis left behind by an earlier run doesn't stop; its socket is {}",
+                socket.display()
+            );
         }
         sleep(POLL).await;
     }
     Ok(())
 }
 
-fn spawn(server: Option<&Path>, directory: &Path, socket: &Path, log: &Path) -> anyhow::Result<Child> {
+fn spawn(
+    server: Option<&Path>,
+    directory: &Path,
+    socket: &Path,
+    log: &Path,
+) -> anyhow::Result<Child> {
     let names: Vec<PathBuf> = match server {
         Some(path) => vec![path.to_path_buf()],
         None => SERVERS.iter().map(PathBuf::from).collect(),
@@ -145,7 +169,14 @@ fn spawn(server: Option<&Path>, directory: &Path, socket: &Path, log: &Path) -> 
             .arg(directory)
             .arg("--logfile")
             .arg(log)
-            .args(["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"])
+            .args([
+                "--save",
+                "",
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                "everysec",
+            ])
             .args(["--maxmemory-policy", "noeviction", "--daemonize", "no"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -160,7 +191,10 @@ fn spawn(server: Option<&Path>, directory: &Path, socket: &Path, log: &Path) -> 
         }
     }
     match server {
-        Some(path) => bail!("{} doesn't exist; --redis-server names the program redis-server", path.display()),
+        Some(path) => bail!(
+            "{} doesn't exist; --redis-server names the program redis-server",
+            path.display()
+        ),
         None => bail!(
             "redis-server isn't installed (Redis 7 or newer, or Valkey)\n\
              \x20 Debian, Ubuntu:  sudo apt-get install redis-server\n\
@@ -179,7 +213,9 @@ async fn command(socket: &Path, text: &str) -> std::io::Result<String> {
         let read = stream.read(&mut answer).await?;
         Ok(String::from_utf8_lossy(&answer[..read]).into_owned())
     };
-    timeout(COMMAND_TIMEOUT, exchange).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+    timeout(COMMAND_TIMEOUT, exchange)
+        .await
+        .unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
 }
 
 #[cfg(test)]
@@ -189,12 +225,28 @@ mod tests {
     #[tokio::test]
     async fn a_private_redis_keeps_what_it_was_given_over_a_restart() {
         let directory = tempfile::tempdir().expect("a directory");
-        let redis = PrivateRedis::start(None, directory.path()).await.expect("started");
-        assert!(command(&redis.socket, "SET key value").await.expect("an answer").starts_with("+OK"));
+        let redis = PrivateRedis::start(None, directory.path())
+            .await
+            .expect("started");
+        assert!(
+            command(&redis.socket, "SET key value")
+                .await
+                .expect("an answer")
+                .starts_with("+OK")
+        );
         redis.stop().await.expect("a clean stop");
-        let redis = PrivateRedis::start(None, directory.path()).await.expect("started");
-        assert!(command(&redis.socket, "GET key").await.expect("an answer").contains("value"));
-        let policy = command(&redis.socket, "CONFIG GET maxmemory-policy").await.expect("an answer");
+        let redis = PrivateRedis::start(None, directory.path())
+            .await
+            .expect("started");
+        assert!(
+            command(&redis.socket, "GET key")
+                .await
+                .expect("an answer")
+                .contains("value")
+        );
+        let policy = command(&redis.socket, "CONFIG GET maxmemory-policy")
+            .await
+            .expect("an answer");
         assert!(policy.contains("noeviction"), "{policy}");
         redis.stop().await.expect("a clean stop");
     }
@@ -202,8 +254,12 @@ mod tests {
     #[tokio::test]
     async fn a_redis_left_behind_is_stopped_before_a_new_one_starts() {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut left = PrivateRedis::start(None, directory.path()).await.expect("started");
-        let redis = PrivateRedis::start(None, directory.path()).await.expect("started beside it");
+        let mut left = PrivateRedis::start(None, directory.path())
+            .await
+            .expect("started");
+        let redis = PrivateRedis::start(None, directory.path())
+            .await
+            .expect("started beside it");
         assert!(left.child.wait().await.expect("an exit status").success());
         redis.stop().await.expect("a clean stop");
     }
@@ -222,7 +278,10 @@ mod tests {
     async fn a_missing_server_is_named_with_what_to_do() {
         let directory = tempfile::tempdir().expect("a directory");
         let missing = directory.path().join("no-redis");
-        let error = PrivateRedis::start(Some(&missing), directory.path()).await.err().expect("an error");
+        let error = PrivateRedis::start(Some(&missing), directory.path())
+            .await
+            .err()
+            .expect("an error");
         assert!(error.to_string().contains("--redis-server"), "{error}");
     }
 }

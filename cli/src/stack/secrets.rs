@@ -22,7 +22,9 @@ pub fn token(data_dir: &Path) -> anyhow::Result<Secret> {
 
 /// What credentials and webhook secrets are encrypted with: 32 random bytes, base64.
 pub fn master_key(data_dir: &Path) -> anyhow::Result<Secret> {
-    keep(&data_dir.join("master.key"), || Secret::new(STANDARD.encode(rand::random::<[u8; MASTER_KEY_BYTES]>())))
+    keep(&data_dir.join("master.key"), || {
+        Secret::new(STANDARD.encode(rand::random::<[u8; MASTER_KEY_BYTES]>()))
+    })
 }
 
 /// The secret in the file; when there is none, a new one is made and written.
@@ -52,13 +54,23 @@ mod tests {
     #[test]
     fn secrets_are_made_once_and_readable_by_their_owner_only() {
         let directory = tempfile::tempdir().expect("a directory");
-        for (name, make) in [("token", token as fn(&Path) -> _), ("master.key", master_key)] {
+        for (name, make) in [
+            ("token", token as fn(&Path) -> _),
+            ("master.key", master_key),
+        ] {
             let first = make(directory.path()).expect("made");
             let again = make(directory.path()).expect("read");
             assert_eq!(first.expose(), again.expose());
-            let mode = directory.path().join(name).metadata().expect("there").permissions().mode();
+            let mode = directory
+                .path()
+                .join(name)
+                .metadata()
+                .expect("there")
+                .permissions()
+                .mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
-        shared::seal::Sealer::new(master_key(directory.path()).expect("read").expose()).expect("a usable key");
+        shared::seal::Sealer::new(master_key(directory.path()).expect("read").expose())
+            .expect("a usable key");
     }
 }

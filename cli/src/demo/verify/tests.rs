@@ -17,11 +17,22 @@ impl Story {
     fn new() -> Self {
         let mut ledger = Ledger::default();
         let (orders, line) = ([r#"{"id":7,"total":12.10}"#, r#"{"id":8}"#], r#"{"id":71}"#);
-        ledger.records.insert(ORDERS, [(7, orders[0].to_owned()), (8, orders[1].to_owned())].into());
+        ledger.records.insert(
+            ORDERS,
+            [(7, orders[0].to_owned()), (8, orders[1].to_owned())].into(),
+        );
         ledger.records.insert(LINES, [(71, line.to_owned())].into());
-        for (target, status) in [("/orders?page=1", 200), ("/orders/7/lines", 500), ("/orders/8/lines", 404), ("/orders/7/lines", 200)] {
+        for (target, status) in [
+            ("/orders?page=1", 200),
+            ("/orders/7/lines", 500),
+            ("/orders/8/lines", 404),
+            ("/orders/7/lines", 200),
+        ] {
             let status = StatusCode::from_u16(status).expect("a status");
-            ledger.requests.push_back(crate::sample::ledger::Served { target: target.to_owned(), status });
+            ledger.requests.push_back(crate::sample::ledger::Served {
+                target: target.to_owned(),
+                status,
+            });
         }
 
         let mut story = Self {
@@ -32,7 +43,9 @@ impl Story {
                 run: json!({"status": "completed", "resource_stats": {
                     ORDERS: {"list": {"fetched": 2, "persisted": 2}},
                     LINES: {"list": {"fetched": 1, "persisted": 1}}}}),
-                errors: vec![json!({"status": 404, "message": "gone", "request": {"url": "http://source/orders/8/lines"}})],
+                errors: vec![
+                    json!({"status": 404, "message": "gone", "request": {"url": "http://source/orders/8/lines"}}),
+                ],
             },
         };
         story.event("started", "");
@@ -59,9 +72,17 @@ impl Story {
     fn failing(mut self, change: impl FnOnce(&mut Self)) -> Vec<&'static str> {
         change(&mut self);
         self.event("completed", r#","resources":[]"#);
-        let expected = Expected { gone: Some(8), flaky: Some(7), orders: None };
+        let expected = Expected {
+            gone: Some(8),
+            flaky: Some(7),
+            orders: None,
+        };
         let checks = checks(&expected, &self.ledger, &self.inbox, &self.ended);
-        checks.into_iter().filter(|check| !check.holds).map(|check| check.title).collect()
+        checks
+            .into_iter()
+            .filter(|check| !check.holds)
+            .map(|check| check.title)
+            .collect()
     }
 }
 
@@ -73,7 +94,12 @@ fn a_run_as_promised_passes_every_check() {
 #[test]
 fn a_record_that_did_not_arrive_is_seen() {
     let failing = Story::new().failing(|story| {
-        story.ledger.records.entry(ORDERS).or_default().insert(9, r#"{"id":9}"#.to_owned());
+        story
+            .ledger
+            .records
+            .entry(ORDERS)
+            .or_default()
+            .insert(9, r#"{"id":9}"#.to_owned());
     });
     assert_eq!(failing, ["complete"]);
 }
@@ -81,14 +107,20 @@ fn a_record_that_did_not_arrive_is_seen() {
 #[test]
 fn a_record_that_changed_on_its_way_is_seen() {
     let failing = Story::new().failing(|story| {
-        story.ledger.records.entry(ORDERS).or_default().insert(7, r#"{"id":7,"total":12.1}"#.to_owned());
+        story
+            .ledger
+            .records
+            .entry(ORDERS)
+            .or_default()
+            .insert(7, r#"{"id":7,"total":12.1}"#.to_owned());
     });
     assert_eq!(failing, ["complete"]);
 }
 
 #[test]
 fn counts_of_the_run_that_differ_are_seen() {
-    let failing = Story::new().failing(|story| story.ended.run["resource_stats"][ORDERS]["list"]["persisted"] = json!(1));
+    let failing = Story::new()
+        .failing(|story| story.ended.run["resource_stats"][ORDERS]["list"]["persisted"] = json!(1));
     assert_eq!(failing, ["complete"]);
 }
 
@@ -100,13 +132,19 @@ fn an_unsigned_delivery_is_seen() {
 
 #[test]
 fn a_second_terminal_event_is_seen() {
-    assert_eq!(Story::new().failing(|story| story.event("completed", "")), ["in order"]);
+    assert_eq!(
+        Story::new().failing(|story| story.event("completed", "")),
+        ["in order"]
+    );
 }
 
 #[test]
 fn another_error_and_a_request_that_was_not_retried_are_seen() {
     let failing = Story::new().failing(|story| {
-        story.ended.errors.push(json!({"status": 500, "message": "x", "request": {"url": "y"}}));
+        story
+            .ended
+            .errors
+            .push(json!({"status": 500, "message": "x", "request": {"url": "y"}}));
         story.ledger.requests.pop_back();
     });
     assert_eq!(failing, ["errors", "retried"]);
@@ -115,13 +153,25 @@ fn another_error_and_a_request_that_was_not_retried_are_seen() {
 #[test]
 fn an_incremental_run_must_have_asked_for_changes_only() {
     let mut story = Story::new();
-    let expected = Expected { gone: Some(8), flaky: None, orders: Some(2) };
+    let expected = Expected {
+        gone: Some(8),
+        flaky: None,
+        orders: Some(2),
+    };
     let incremental = |story: &Story| {
         let checks = checks(&expected, &story.ledger, &story.inbox, &story.ended);
-        checks.into_iter().find(|check| check.title == "incremental").expect("the check")
+        checks
+            .into_iter()
+            .find(|check| check.title == "incremental")
+            .expect("the check")
     };
     assert!(!incremental(&story).holds);
-    story.ledger.requests[0].target = "/orders?page=1&updated_at%5Bgt%5D=2024-05-01T12:00:00.007Z".to_owned();
+    story.ledger.requests[0].target =
+        "/orders?page=1&updated_at%5Bgt%5D=2024-05-01T12:00:00.007Z".to_owned();
     let check = incremental(&story);
-    assert!(check.holds && check.detail.contains("2024-05-01T12:00:00.007Z"), "{}", check.detail);
+    assert!(
+        check.holds && check.detail.contains("2024-05-01T12:00:00.007Z"),
+        "{}",
+        check.detail
+    );
 }

@@ -6,10 +6,18 @@ use super::*;
 
 /// Status, body as text.
 async fn get(source: &SampleSource, target: &str) -> (u16, String) {
-    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-    let request = client.get(format!("{}{target}", source.base_url())).header("X-Api-Key", API_KEY);
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .expect("a client");
+    let request = client
+        .get(format!("{}{target}", source.base_url()))
+        .header("X-Api-Key", API_KEY);
     let response = request.send().await.expect("an answer");
-    (response.status().as_u16(), response.text().await.expect("a body"))
+    (
+        response.status().as_u16(),
+        response.text().await.expect("a body"),
+    )
 }
 
 async fn json(source: &SampleSource, target: &str) -> Value {
@@ -50,10 +58,18 @@ async fn pages_hold_every_order_once_and_say_when_there_are_no_more() {
     }
     assert_eq!(ids.len(), 300);
     assert_eq!(json(&source, "/orders?page=7").await["data"], json!([]));
-    assert_eq!(json(&source, "/orders?limit=100").await["data"].as_array().map(Vec::len), Some(100));
+    assert_eq!(
+        json(&source, "/orders?limit=100").await["data"]
+            .as_array()
+            .map(Vec::len),
+        Some(100)
+    );
     assert_eq!(get(&source, "/orders?limit=101").await.0, 400);
     assert_eq!(get(&source, "/orders?page=0").await.0, 400);
-    assert_eq!(get(&source, "/orders?updated_at[gt]=yesterday").await.0, 400);
+    assert_eq!(
+        get(&source, "/orders?updated_at[gt]=yesterday").await.0,
+        400
+    );
     assert_eq!(source.take_ledger().records[ORDERS].len(), 300);
 }
 
@@ -64,7 +80,12 @@ async fn a_changed_order_is_the_only_one_updated_since() {
     let shipped = source.ship(3);
     for name in ["updated_at%5Bgt%5D", "updated_after"] {
         let body = json(&source, &format!("/orders?{name}={before}")).await;
-        let numbers: Vec<_> = body["data"].as_array().expect("orders").iter().map(|order| &order["number"]).collect();
+        let numbers: Vec<_> = body["data"]
+            .as_array()
+            .expect("orders")
+            .iter()
+            .map(|order| &order["number"])
+            .collect();
         assert_eq!(numbers, shipped.iter().collect::<Vec<_>>());
         assert_eq!(body["has_more"], false);
     }
@@ -82,7 +103,10 @@ async fn lines_fail_once_for_one_order_and_always_for_another() {
     let ledger = source.take_ledger();
     assert_eq!(ledger.statuses(&flaky), [500, 200]);
     assert_eq!(ledger.statuses(&gone), [404, 404]);
-    assert_eq!(ledger.records[LINES].len(), orders::lines(FLAKY_ORDER).len());
+    assert_eq!(
+        ledger.records[LINES].len(),
+        orders::lines(FLAKY_ORDER).len()
+    );
 }
 
 #[tokio::test]
@@ -109,5 +133,8 @@ async fn a_full_sync_finds_as_many_records_as_announced() {
             get(&source, &target).await;
         }
     }
-    assert_eq!(source.take_ledger().record_count() as u64, source.full_sync_records());
+    assert_eq!(
+        source.take_ledger().record_count() as u64,
+        source.full_sync_records()
+    );
 }
