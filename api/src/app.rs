@@ -37,7 +37,16 @@ pub async fn serve(
     drain: Duration,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    serve_ports(state, Ports { api: listener, metrics: None }, drain, shutdown).await
+    serve_ports(
+        state,
+        Ports {
+            api: listener,
+            metrics: None,
+        },
+        drain,
+        shutdown,
+    )
+    .await
 }
 
 /// As [`serve`], with the figures on a port of their own when there is one.
@@ -50,8 +59,14 @@ pub async fn serve_ports(
     drain: Duration,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MAX_THREADS);
-    let figures = if ports.metrics.is_some() { Figures::Elsewhere } else { Figures::Here };
+    let threads = std::thread::available_parallelism()
+        .map_or(1, std::num::NonZero::get)
+        .min(MAX_THREADS);
+    let figures = if ports.metrics.is_some() {
+        Figures::Elsewhere
+    } else {
+        Figures::Here
+    };
     let state = Data::new(state);
     let api_state = state.clone();
     let api = HttpServer::new(move || {
@@ -69,9 +84,20 @@ pub async fn serve_ports(
         .listen(ports.api)?
         .run();
     let api = until(api, shutdown.clone());
-    let Some(listener) = ports.metrics else { return api.await };
-    let metrics = HttpServer::new(move || App::new().app_data(state.clone()).configure(router::configure_figures));
-    let metrics = metrics.workers(1).client_request_timeout(HEAD_TIMEOUT).disable_signals().listen(listener)?.run();
+    let Some(listener) = ports.metrics else {
+        return api.await;
+    };
+    let metrics = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .configure(router::configure_figures)
+    });
+    let metrics = metrics
+        .workers(1)
+        .client_request_timeout(HEAD_TIMEOUT)
+        .disable_signals()
+        .listen(listener)?
+        .run();
     let (api, metrics) = tokio::join!(api, until(metrics, shutdown));
     api.and(metrics)
 }

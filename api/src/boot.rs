@@ -39,32 +39,52 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 ///
 /// # Errors
 /// Settings or integration files that can't be used, a Redis whose settings risk data.
-pub async fn run(settings: Settings, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let targets = TargetPolicy::new(&settings.allow_targets, settings.allow_http)
-        .map_err(|faults| anyhow::anyhow!("the allowed targets can't be used: {}", faults.join("; ")))?;
-    let store = Store::open(settings.redis_url.expose(), &settings.key_prefix).await?;
+pub async fn run(
+    settings: Settings,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let targets =
+        TargetPolicy::new(&settings.allow_targets, settings.allow_http).map_err(|faults| {
+            anyhow::anyhow!("the allowed targets can't be used: {}", faults.join("; "))
+        })?;
+    let store = Store::open(settings.redis_url.expose(), &settings.key_prefix)?;
     let metrics = metrics_handle().context("metrics can't be collected")?;
     let state = AppState {
         store: store.clone(),
         store_checked: Arc::new(AtomicBool::new(false)),
-        sealer: Sealer::new(settings.master_key.expose()).context("the master key can't be used")?,
+        sealer: Sealer::new(settings.master_key.expose())
+            .context("the master key can't be used")?,
         outbound: Outbound::new(targets.clone()).context("the outbound client can't be made")?,
         targets,
         catalog: Arc::new(catalog(settings.integrations_dir.as_deref())?),
         retention_days: settings.retention_days,
         metrics: Some(metrics.clone()),
     };
-    let metrics_listener = match settings.metrics_listen.filter(|address| *address != settings.listen) {
-        Some(address) => {
-            let listener = TcpListener::bind(address);
-            Some(listener.with_context(|| format!("can't listen on {address} (SYNCLINE_METRICS_LISTEN)"))?)
-        }
-        None => None,
-    };
+    let metrics_listener =
+        match settings
+            .metrics_listen
+            .filter(|address| *address != settings.listen)
+        {
+            Some(address) => {
+                let listener = TcpListener::bind(address);
+                Some(listener.with_context(|| {
+                    format!("can't listen on {address} (SYNCLINE_METRICS_LISTEN)")
+                })?)
+            }
+            None => None,
+        };
     tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "the API is listening");
 
+    if let Some(listener) = &metrics_listener {
+        tracing::info!(metrics_address = %listener.local_addr()?, "figures are served on a port of their own");
+    }
+
     let checked = Arc::clone(&state.store_checked);
-    let ports = Ports { api: listener, metrics: metrics_listener };
+    let ports = Ports {
+        api: listener,
+        metrics: metrics_listener,
+    };
     let serving = app::serve_ports(state, ports, settings.drain, shutdown.clone());
     let upkeep = tokio::spawn(metrics.keep_bounded(shutdown.clone()));
     let preparing = async {
@@ -81,7 +101,9 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
         failed = preparing => failed,
     };
     shutdown.cancel();
-    upkeep.await.context("the upkeep of the metrics ended badly")?;
+    upkeep
+        .await
+        .context("the upkeep of the metrics ended badly")?;
     tracing::info!("the API has stopped");
     ended
 }
@@ -105,16 +127,24 @@ async fn await_store(store: &Store, shutdown: &CancellationToken) -> anyhow::Res
             }
             Err(error) => return Err(error.into()),
         }
-        if shutdown.run_until_cancelled(tokio::time::sleep(BOOT_RETRY)).await.is_none() {
+        if shutdown
+            .run_until_cancelled(tokio::time::sleep(BOOT_RETRY))
+            .await
+            .is_none()
+        {
             return Ok(false);
         }
     }
 }
 
 async fn bootstrap(store: &Store, settings: &Settings) -> anyhow::Result<()> {
-    let Some(token) = &settings.bootstrap_token else { return Ok(()) };
+    let Some(token) = &settings.bootstrap_token else {
+        return Ok(());
+    };
     match store.tokens().bootstrap(token.expose()).await? {
-        Bootstrap::Created => tracing::info!("made the environment `default` with the bootstrap token"),
+        Bootstrap::Created => {
+            tracing::info!("made the environment `default` with the bootstrap token");
+        }
         Bootstrap::Present => {}
         Bootstrap::Refused => tracing::warn!(
             "the bootstrap token is not known, and the store isn't empty: it is ignored; make tokens with `syncline-api token create`"
@@ -127,16 +157,24 @@ async fn bootstrap(store: &Store, settings: &Settings) -> anyhow::Result<()> {
 fn catalog(folder: Option<&Path>) -> anyhow::Result<Catalog> {
     let mut documents = Vec::new();
     for (name, text) in shared::integration::bundled() {
-        documents.push(serde_json::from_str(text).with_context(|| format!("the bundled integration `{name}`"))?);
+        documents.push(
+            serde_json::from_str(text)
+                .with_context(|| format!("the bundled integration `{name}`"))?,
+        );
     }
     if let Some(folder) = folder {
-        documents.extend(read_folder(folder).with_context(|| format!("the integrations folder {}", folder.display()))?);
+        documents.extend(
+            read_folder(folder)
+                .with_context(|| format!("the integrations folder {}", folder.display()))?,
+        );
     }
     Ok(Catalog::new(documents)?)
 }
 
 fn read_folder(folder: &Path) -> anyhow::Result<Vec<Value>> {
-    let mut paths = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    let mut paths = std::fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<std::io::Result<Vec<_>>>()?;
     paths.sort();
     let mut documents = Vec::new();
     for path in paths {
@@ -155,7 +193,11 @@ fn read_document(path: &Path, is_yaml: bool) -> anyhow::Result<Value> {
         bail!("is larger than {MAX_FILE_BYTES} bytes");
     }
     let text = std::fs::read_to_string(path)?;
-    Ok(if is_yaml { serde_yaml_ng::from_str(&text)? } else { serde_json::from_str(&text)? })
+    Ok(if is_yaml {
+        serde_yaml_ng::from_str(&text)?
+    } else {
+        serde_json::from_str(&text)?
+    })
 }
 
 #[cfg(test)]
@@ -166,10 +208,20 @@ mod tests {
     fn integration_files_are_read_in_order_and_others_left_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("b.json"), r#"{"name":"b"}"#).expect("a file");
-        std::fs::write(folder.path().join("a.yaml"), "name: a\nconfig:\n  number: 12\n").expect("a file");
+        std::fs::write(
+            folder.path().join("a.yaml"),
+            "name: a\nconfig:\n  number: 12\n",
+        )
+        .expect("a file");
         std::fs::write(folder.path().join("README.md"), "# read me").expect("a file");
         let documents = read_folder(folder.path()).expect("documents");
-        assert_eq!(documents, [serde_json::json!({"name": "a", "config": {"number": 12}}), serde_json::json!({"name": "b"})]);
+        assert_eq!(
+            documents,
+            [
+                serde_json::json!({"name": "a", "config": {"number": 12}}),
+                serde_json::json!({"name": "b"})
+            ]
+        );
     }
 
     #[test]

@@ -28,7 +28,11 @@ const MAX_ECHO_CHARS: usize = 64;
 
 /// Why a request was refused or failed.
 #[derive(Debug)]
-pub struct ApiError {
+pub struct ApiError(Box<Refusal>);
+
+/// What an error consists of; boxed, so that results stay small.
+#[derive(Debug)]
+struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: String,
@@ -67,7 +71,7 @@ pub struct ErrorContent {
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Refusal {
             status,
             code,
             message: message.into(),
@@ -75,7 +79,7 @@ impl ApiError {
             retry_after: None,
             allow: None,
             extra: Map::new(),
-        }
+        }))
     }
 
     /// A body that isn't JSON.
@@ -105,7 +109,7 @@ impl ApiError {
             "invalid_parameter",
             format!("the parameter `{name}` {message}"),
         );
-        error.details.push(Detail {
+        error.0.details.push(Detail {
             pointer: name,
             message: message.to_string(),
         });
@@ -155,7 +159,7 @@ impl ApiError {
             "method_not_allowed",
             format!("this route answers {allow} only"),
         );
-        error.allow = Some(allow.to_owned());
+        error.0.allow = Some(allow.to_owned());
         error
     }
 
@@ -169,7 +173,7 @@ impl ApiError {
         let mut error = Self::conflict(
             "a request with the same Idempotency-Key is being worked on; try again later",
         );
-        error.retry_after = Some(rest);
+        error.0.retry_after = Some(rest);
         error
     }
 
@@ -189,7 +193,10 @@ impl ApiError {
             "run_already_active",
             format!("the run {run} is still active"),
         );
-        error.extra.insert("sync_job_run_id".to_owned(), json!(run));
+        error
+            .0
+            .extra
+            .insert("sync_job_run_id".to_owned(), json!(run));
         error
     }
 
@@ -224,7 +231,7 @@ impl ApiError {
             "validation_failed",
             message,
         );
-        error.details = faults
+        error.0.details = faults
             .as_slice()
             .iter()
             .map(|fault| Detail {
@@ -242,7 +249,7 @@ impl ApiError {
             "store_unavailable",
             "the store can't be reached and nothing was accepted; try again",
         );
-        error.retry_after = Some(STORE_RETRY_AFTER);
+        error.0.retry_after = Some(STORE_RETRY_AFTER);
         error
     }
 
@@ -257,7 +264,7 @@ impl ApiError {
 
     /// Whether the request was refused before anything was made.
     pub fn nothing_was_made(&self) -> bool {
-        self.status.is_client_error()
+        self.0.status.is_client_error()
     }
 }
 
@@ -266,9 +273,9 @@ impl fmt::Display for ApiError {
         write!(
             f,
             "{} ({}): {}",
-            self.code,
-            self.status.as_u16(),
-            self.message
+            self.0.code,
+            self.0.status.as_u16(),
+            self.0.message
         )
     }
 }
@@ -314,39 +321,39 @@ impl ApiError {
     fn contended() -> Self {
         let mut error =
             Self::conflict("others are changing this object at the same time; try again");
-        error.retry_after = Some(Duration::from_secs(1));
+        error.0.retry_after = Some(Duration::from_secs(1));
         error
     }
 }
 
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut answer = HttpResponse::build(self.status);
-        if let Some(wait) = self.retry_after {
+        let mut answer = HttpResponse::build(self.0.status);
+        if let Some(wait) = self.0.retry_after {
             // Whole seconds, rounded up: a client that comes back on time is not refused again.
             answer.insert_header((
                 header::RETRY_AFTER,
                 wait.as_millis().div_ceil(1000).max(1).to_string(),
             ));
         }
-        if let Some(allow) = &self.allow {
+        if let Some(allow) = &self.0.allow {
             answer.insert_header((header::ALLOW, allow.as_str()));
         }
-        if self.status == StatusCode::UNAUTHORIZED {
+        if self.0.status == StatusCode::UNAUTHORIZED {
             answer.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
         let mut error = json!({
-            "code": self.code,
-            "message": self.message,
-            "details": self.details,
+            "code": self.0.code,
+            "message": self.0.message,
+            "details": self.0.details,
             "request_id": current_request_id(),
         });
         if let Value::Object(error) = &mut error {
-            error.extend(self.extra.clone());
+            error.extend(self.0.extra.clone());
         }
         answer.json(json!({ "error": error }))
     }

@@ -12,12 +12,12 @@ use actix_web::{HttpResponse, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::store::idempotency::{Reservation, Reserved, Settlement, fingerprint};
-use ulid::Ulid;
 
 use crate::{
     answer::Answer,
     error::ApiError,
     extract::{Body, Caller, Write},
+    new_id::new_id,
 };
 
 const KEY_HEADER: &str = "idempotency-key";
@@ -43,7 +43,7 @@ impl Caller<Write> {
         F: Future<Output = Result<Answer, ApiError>>,
     {
         let Some(key) = self.idempotency_key()? else {
-            return Ok(work(Ulid::generate().0).await?.into());
+            return Ok(work(new_id()).await?.into());
         };
         let print = fingerprint(
             self.request.method().as_str(),
@@ -54,7 +54,7 @@ impl Caller<Write> {
             .state
             .store
             .idempotency()
-            .reserve(self.environment, &key, &print)
+            .reserve(self.environment, &key, &print, new_id())
             .await?
         {
             Reserved::Yours(reservation) => {

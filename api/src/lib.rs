@@ -12,6 +12,7 @@ pub mod error;
 pub mod extract;
 pub mod idempotent;
 pub mod middleware;
+pub mod new_id;
 pub mod openapi;
 pub mod router;
 pub mod routes;

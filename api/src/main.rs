@@ -8,9 +8,13 @@ use clap::{Parser, Subcommand};
 use shared::config::{Settings, Sources};
 
 #[derive(Parser)]
-#[command(name = "syncline-api", version, about = "Serves Syncline's API and manages its tokens.")]
+#[command(
+    name = "syncline-api",
+    version,
+    about = "Serves Syncline's API and manages its tokens."
+)]
 struct Arguments {
-    /// Settings file (TOML); SYNCLINE_CONFIG names one too.
+    /// Settings file (TOML); `SYNCLINE_CONFIG` names one too.
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Overrides one setting, as in `--set log=debug`; may be repeated.
@@ -75,7 +79,9 @@ fn run(command: Command, settings: Settings) -> anyhow::Result<()> {
     if matches!(command, Command::Serve) {
         shared::telemetry::init(&settings).context("logging can't be set up")?;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         match command {
             Command::Serve => serve::run(settings).await,

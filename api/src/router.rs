@@ -6,7 +6,7 @@ use actix_web::{
     http::Method,
     web::{self, ServiceConfig},
 };
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
     error::ApiError,
@@ -144,7 +144,11 @@ pub fn configure(config: &mut ServiceConfig, figures: Figures) {
         .service(at("/readyz").get(service::readyz).done())
         .service(at("/openapi.json").get(service::openapi_document).done())
         .service(at("/docs").get(service::docs).done())
-        .service(SwaggerUi::new("/docs/{_:.*}").url("/docs/openapi.json", openapi::document()))
+        .service(
+            SwaggerUi::new("/docs/{_:.*}")
+                .config(Config::default().validator_url("none"))
+                .url("/docs/openapi.json", openapi::document()),
+        )
         .default_service(web::to(no_route));
     if figures == Figures::Here {
         config.service(at("/metrics").get(service::metrics).done());

@@ -89,6 +89,9 @@ fn measure(command: Command, rounds: usize) -> Result<()> {
         if all || matches!(command, Command::Submit) {
             submit::measure(rounds, &mut table).await?;
         }
+        if all || matches!(command, Command::Queue) {
+            queue::measure(rounds, &mut table).await?;
+        }
         anyhow::Ok(())
     })?;
     print!("{table}");

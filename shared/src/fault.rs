@@ -215,20 +215,18 @@ impl<'a> Fields<'a> {
         faults: &mut Faults,
     ) -> Option<u64> {
         let value = self.value(name)?;
-        match value.as_u64().filter(|number| range.contains(number)) {
-            Some(number) => Some(number),
-            None => {
-                faults.push(
-                    self.pointer(name),
-                    format!(
-                        "must be a whole number from {} to {}",
-                        range.start(),
-                        range.end()
-                    ),
-                );
-                None
-            }
+        let number = value.as_u64().filter(|number| range.contains(number));
+        if number.is_none() {
+            faults.push(
+                self.pointer(name),
+                format!(
+                    "must be a whole number from {} to {}",
+                    range.start(),
+                    range.end()
+                ),
+            );
         }
+        number
     }
 
     /// One of a closed set of words.
@@ -273,9 +271,7 @@ impl<'a> Fields<'a> {
     pub fn finish(self, faults: &mut Faults) {
         for name in self.object.keys() {
             if !self.known.contains(name.as_str()) {
-                let hint = nearest(name, &self.known)
-                    .map(|known| format!("; did you mean `{known}`?"))
-                    .unwrap_or_default();
+                let hint = suggestion(name, self.known.iter().copied());
                 faults.push(
                     child(&self.pointer, name),
                     format!("is not a known field{hint}"),
@@ -285,14 +281,16 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The known name that `name` most likely is a misspelling of.
-fn nearest<'k>(name: &str, known: &BTreeSet<&'k str>) -> Option<&'k str> {
-    known
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate))
+/// `` ; did you mean `x`? `` with the candidate that `name` most likely is a
+/// misspelling of, or nothing.
+pub fn suggestion<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> String {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
         .min()
-        .map(|(_, candidate)| candidate)
+        .map(|(_, candidate)| format!("; did you mean `{candidate}`?"))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ async fn advance(store: &Store, by: Duration) {
 
 #[tokio::test]
 async fn a_task_is_claimed_once_with_its_body() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     push(&store, "a", 8, &["1"]).await;
     let claimed = claim(&store, 8).await;
     assert_eq!(ids(&claimed), ["1"]);
@@ -61,7 +61,7 @@ async fn a_task_is_claimed_once_with_its_body() {
 
 #[tokio::test]
 async fn lanes_take_turns_however_long_one_of_them_is() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     let long: Vec<String> = (0..100).map(|i| format!("long-{i}")).collect();
     push(
         &store,
@@ -77,7 +77,7 @@ async fn lanes_take_turns_however_long_one_of_them_is() {
 
 #[tokio::test]
 async fn a_lane_never_runs_more_than_its_limit() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     push(&store, "a", 2, &["1", "2", "3"]).await;
     let claimed = claim(&store, 8).await;
     assert_eq!(ids(&claimed), ["1", "2"]);
@@ -91,7 +91,7 @@ async fn a_lane_never_runs_more_than_its_limit() {
 
 #[tokio::test]
 async fn an_expired_lease_returns_the_task_to_the_front_of_its_lane() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     push(&store, "a", 1, &["1", "2"]).await;
     assert_eq!(ids(&claim(&store, 1).await), ["1"]);
     assert_eq!(
@@ -110,7 +110,7 @@ async fn an_expired_lease_returns_the_task_to_the_front_of_its_lane() {
 
 #[tokio::test]
 async fn an_extended_lease_does_not_expire() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     push(&store, "a", 1, &["1"]).await;
     let claimed = claim(&store, 1).await;
     advance(&store, LEASE / 2).await;
@@ -134,7 +134,7 @@ async fn an_extended_lease_does_not_expire() {
 
 #[tokio::test]
 async fn a_wrong_token_changes_nothing() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     push(&store, "a", 1, &["1"]).await;
     claim(&store, 1).await;
     assert_eq!(
@@ -163,7 +163,7 @@ async fn a_wrong_token_changes_nothing() {
 
 #[tokio::test]
 async fn a_finished_task_leaves_no_key_behind() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     push(&store, "a", 1, &["1"]).await;
     let claimed = claim(&store, 1).await;
     assert_eq!(
@@ -187,7 +187,7 @@ async fn a_finished_task_leaves_no_key_behind() {
 
 #[tokio::test]
 async fn a_task_handed_back_is_next_and_counts_nothing() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     push(&store, "a", 1, &["1", "2"]).await;
     let claimed = claim(&store, 1).await;
     store
@@ -207,7 +207,7 @@ async fn a_task_handed_back_is_next_and_counts_nothing() {
 
 #[tokio::test]
 async fn a_retried_task_comes_back_when_it_is_due_and_tells_when_that_is() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     push(&store, "a", 1, &["1"]).await;
     let claimed = claim(&store, 1).await;
     store
@@ -228,7 +228,7 @@ async fn a_retried_task_comes_back_when_it_is_due_and_tells_when_that_is() {
 #[tokio::test]
 async fn an_idle_worker_is_woken_by_the_next_push() {
     use futures::StreamExt;
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     let mut messages = store.subscribe_wake().await.expect("a subscription");
     assert_eq!(claim(&store, 1).await, []);
     push(&store, "a", 1, &["1"]).await;
@@ -240,7 +240,7 @@ async fn an_idle_worker_is_woken_by_the_next_push() {
 
 #[tokio::test]
 async fn gauges_show_what_is_where() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     push(&store, "a", 2, &["1", "2", "3"]).await;
     let claimed = claim(&store, 1).await;
     store
@@ -256,7 +256,7 @@ async fn gauges_show_what_is_where() {
 
 #[tokio::test]
 async fn scripts_survive_a_flush_of_redis_script_cache() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     push(&store, "a", 1, &["1"]).await;
     let _: () = redis::cmd("SCRIPT")
         .arg("FLUSH")

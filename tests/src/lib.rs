@@ -8,4 +8,5 @@ pub mod process;
 pub mod receiver;
 pub mod redis;
 pub mod rest;
+pub mod source;
 pub mod stack;

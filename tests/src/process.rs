@@ -23,6 +23,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 const PORT_RANGE: std::ops::Range<u16> = 20_000..30_000;
 /// Lines of a program's output that an error shows.
 const LOG_TAIL_LINES: usize = 30;
+/// Most of an answer to a probe or a scrape that is read.
+const MAX_ANSWER_BYTES: u64 = 1024 * 1024;
 
 /// Looks every few milliseconds until `check` gives a value; an error that says what was waited for, and the last
 /// thing seen, when `within` has passed.
@@ -214,6 +216,29 @@ impl Program {
     }
 }
 
+impl Program {
+    /// The most memory the process has had in RAM at once (`VmHWM`, proc(5)).
+    pub fn peak_rss_bytes(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        Ok(kib.context("no VmHWM in the process's status")? * 1024)
+    }
+
+    /// What it serves under `/metrics` at its `SYNCLINE_METRICS_LISTEN`.
+    pub fn metrics(&self) -> Result<String> {
+        let address = self.launch.environment.get("SYNCLINE_METRICS_LISTEN");
+        let address = address
+            .context("it was started without SYNCLINE_METRICS_LISTEN")?
+            .parse()?;
+        let answer = get(address, "/metrics")?;
+        let (_, body) = answer
+            .split_once("\r\n\r\n")
+            .context("an answer without a body")?;
+        Ok(body.to_owned())
+    }
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
         // Killed already, or ended by itself: both are fine here.
@@ -221,8 +246,8 @@ impl Drop for Program {
     }
 }
 
-/// The status of `GET http://{address}{path}`, for readiness checks.
-pub fn get_status(address: SocketAddr, path: &str) -> std::io::Result<u16> {
+/// The whole answer to `GET http://{address}{path}`.
+fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
     let timeout = Duration::from_secs(2);
     let mut stream = TcpStream::connect_timeout(&address, timeout)?;
     stream.set_read_timeout(Some(timeout))?;
@@ -230,11 +255,15 @@ pub fn get_status(address: SocketAddr, path: &str) -> std::io::Result<u16> {
         stream,
         "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
     )?;
-    let mut answer = Vec::new();
-    stream.take(512).read_to_end(&mut answer)?;
-    let status = answer
-        .get(9..12)
-        .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    let mut answer = String::new();
+    stream.take(MAX_ANSWER_BYTES).read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// The status of `GET http://{address}{path}`, for readiness checks.
+pub fn get_status(address: SocketAddr, path: &str) -> std::io::Result<u16> {
+    let answer = get(address, path)?;
+    let status = answer.get(9..12).and_then(|digits| digits.parse().ok());
     status.ok_or_else(|| std::io::Error::other("no status line"))
 }
 

@@ -78,6 +78,12 @@ impl Stack {
         Ok(stack)
     }
 
+    /// Starts the API again after its end and waits until it is ready.
+    pub fn restart_api(&mut self) -> Result<()> {
+        self.api.restart()?;
+        self.api.wait_ready(answers_ok(self.api_address, "/readyz"))
+    }
+
     /// Starts one more worker, with further environment variables of its own, and waits until it is ready.
     pub fn add_worker(&mut self, settings: &[(&str, &str)]) -> Result<()> {
         let address = free_address()?;

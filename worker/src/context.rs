@@ -26,7 +26,7 @@ use shared::{
 /// How old a copy of an account or a webhook may be.
 pub const OBJECT_TTL: Duration = Duration::from_secs(1);
 /// How long an unused run stays in memory.
-const RUN_IDLE: Duration = Duration::from_secs(60);
+const RUN_IDLE: Duration = Duration::from_mins(1);
 const MAX_RUNS: u64 = 1_000;
 const MAX_INTEGRATIONS: u64 = 200;
 const MAX_OBJECTS: u64 = 10_000;
@@ -91,10 +91,19 @@ impl Context {
             store,
             outbound,
             sealer,
-            runs: Cache::builder().max_capacity(MAX_RUNS).time_to_idle(RUN_IDLE).build(),
+            runs: Cache::builder()
+                .max_capacity(MAX_RUNS)
+                .time_to_idle(RUN_IDLE)
+                .build(),
             integrations: Cache::new(MAX_INTEGRATIONS),
-            accounts: Cache::builder().max_capacity(MAX_OBJECTS).time_to_live(OBJECT_TTL).build(),
-            webhooks: Cache::builder().max_capacity(MAX_OBJECTS).time_to_live(OBJECT_TTL).build(),
+            accounts: Cache::builder()
+                .max_capacity(MAX_OBJECTS)
+                .time_to_live(OBJECT_TTL)
+                .build(),
+            webhooks: Cache::builder()
+                .max_capacity(MAX_OBJECTS)
+                .time_to_live(OBJECT_TTL)
+                .build(),
         }
     }
 
@@ -106,7 +115,9 @@ impl Context {
         if let Some(loaded) = self.runs.get(&run).await {
             return Ok(Some(loaded));
         }
-        let Some(loaded) = self.load_run(run).await? else { return Ok(None) };
+        let Some(loaded) = self.load_run(run).await? else {
+            return Ok(None);
+        };
         let loaded = Arc::new(loaded);
         if !loaded.previous.is_empty() {
             self.runs.insert(run, loaded.clone()).await;
@@ -116,19 +127,34 @@ impl Context {
 
     async fn load_run(&self, run: RunId) -> Result<Option<LoadedRun>, LoadError> {
         let runs = self.store.runs();
-        let Some(spec) = runs.spec(run).await? else { return Ok(None) };
+        let Some(spec) = runs.spec(run).await? else {
+            return Ok(None);
+        };
         let integration = self.integration(&spec.integration_hash).await?;
         let plan = Plan::compile(&spec.resources, &integration)
             .map_err(|faults| LoadError::Invalid(format!("the sync job is invalid: {faults}")))?;
         let state = runs.state(run).await?;
-        let time = |field: &str| state.get(field).and_then(|text| text.parse().ok()).map(Timestamp);
+        let time = |field: &str| {
+            state
+                .get(field)
+                .and_then(|text| text.parse().ok())
+                .map(Timestamp)
+        };
         let started_at = time("started_at");
         let previous = match started_at {
-            Some(_) => (0..plan.nodes.len()).map(|node| time(&format!("n{node}:previous"))).collect(),
+            Some(_) => (0..plan.nodes.len())
+                .map(|node| time(&format!("n{node}:previous")))
+                .collect(),
             None => Vec::new(),
         };
         let scope = json!({"id": spec.id, "started_at": started_at});
-        Ok(Some(LoadedRun { spec, plan, integration, previous, scope }))
+        Ok(Some(LoadedRun {
+            spec,
+            plan,
+            integration,
+            previous,
+            scope,
+        }))
     }
 
     async fn integration(&self, hash: &str) -> Result<Arc<Integration>, LoadError> {
@@ -140,8 +166,12 @@ impl Context {
         })?;
         let integration = Integration::compile(&document)
             .map(Arc::new)
-            .map_err(|faults| LoadError::Invalid(format!("the integration is invalid: {faults}")))?;
-        self.integrations.insert(hash.to_owned(), integration.clone()).await;
+            .map_err(|faults| {
+                LoadError::Invalid(format!("the integration is invalid: {faults}"))
+            })?;
+        self.integrations
+            .insert(hash.to_owned(), integration.clone())
+            .await;
         Ok(integration)
     }
 
@@ -157,14 +187,23 @@ impl Context {
         if let Some(loaded) = self.accounts.get(&account).await {
             return Ok(loaded);
         }
-        let stored = self.store.objects().get::<Account>(environment, account).await?;
-        let loaded = stored.map(|stored| self.open_account(&stored)).transpose()?.map(Arc::new);
+        let stored = self
+            .store
+            .objects()
+            .get::<Account>(environment, account)
+            .await?;
+        let loaded = stored
+            .map(|stored| self.open_account(&stored))
+            .transpose()?
+            .map(Arc::new);
         self.accounts.insert(account, loaded.clone()).await;
         Ok(loaded)
     }
 
     fn open_account(&self, account: &Account) -> Result<LoadedAccount, LoadError> {
-        let credentials = self.sealer.open_json(&account.id.to_string(), &account.sealed_credentials)?;
+        let credentials = self
+            .sealer
+            .open_json(&account.id.to_string(), &account.sealed_credentials)?;
         Ok(LoadedAccount {
             active: account.status == shared::model::account::AccountStatus::Active,
             credentials,
@@ -185,14 +224,22 @@ impl Context {
         if let Some(loaded) = self.webhooks.get(&webhook).await {
             return Ok(loaded);
         }
-        let stored = self.store.objects().get::<Webhook>(environment, webhook).await?;
-        let loaded = stored.map(|stored| self.open_webhook(&stored)).transpose()?.map(Arc::new);
+        let stored = self
+            .store
+            .objects()
+            .get::<Webhook>(environment, webhook)
+            .await?;
+        let loaded = stored
+            .map(|stored| self.open_webhook(&stored))
+            .transpose()?
+            .map(Arc::new);
         self.webhooks.insert(webhook, loaded.clone()).await;
         Ok(loaded)
     }
 
     fn open_webhook(&self, webhook: &Webhook) -> Result<LoadedWebhook, LoadError> {
-        let invalid = |what: &str| LoadError::Invalid(format!("the webhook's {what} can't be used"));
+        let invalid =
+            |what: &str| LoadError::Invalid(format!("the webhook's {what} can't be used"));
         let owner = webhook.id.to_string();
         let keys = webhook
             .signing_secrets(Timestamp::now())

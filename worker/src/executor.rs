@@ -64,7 +64,8 @@ impl Executor {
         };
         let queue = self.queue.name();
         counter!(names::TASKS, names::QUEUE => queue, names::OUTCOME => outcome).increment(1);
-        histogram!(names::TASK_DURATION, names::QUEUE => queue).record(began.elapsed().as_secs_f64());
+        histogram!(names::TASK_DURATION, names::QUEUE => queue)
+            .record(began.elapsed().as_secs_f64());
     }
 
     async fn failed(&self, claim: &Claim, error: &LoadError) -> &'static str {
@@ -81,7 +82,10 @@ impl Executor {
 
     async fn retry(&self, claim: &Claim, delay: Duration) {
         let store = &self.context.store;
-        if let Err(error) = store.retry_task(self.queue, &claim.id, &claim.token, delay).await {
+        if let Err(error) = store
+            .retry_task(self.queue, &claim.id, &claim.token, delay)
+            .await
+        {
             tracing::warn!(task.id = %claim.id, error = %error, "the task is left to its lease");
         }
     }
@@ -102,7 +106,9 @@ async fn execute(context: Arc<Context>, claim: Claim) -> Result<&'static str, Lo
     };
     match body {
         TaskBody::StartRun => start_run::execute(&context, &claim, run).await,
-        TaskBody::Fetch { node, gate, body } => fetch::execute(&context, &claim, run, node, gate, body).await,
+        TaskBody::Fetch { node, gate, body } => {
+            fetch::execute(&context, &claim, run, node, gate, body).await
+        }
         TaskBody::Deliver { stream } => deliver::execute(&context, &claim, run, stream).await,
     }
 }
@@ -111,7 +117,10 @@ async fn execute(context: Arc<Context>, claim: Claim) -> Result<&'static str, Lo
 async fn leave(context: &Context, claim: &Claim, reason: &str) -> Result<&'static str, LoadError> {
     tracing::warn!(task.id = %claim.id, reason, "a task is left to a newer worker");
     for queue in Queue::ALL {
-        context.store.retry_task(queue, &claim.id, &claim.token, UNKNOWN_KIND_DELAY).await?;
+        context
+            .store
+            .retry_task(queue, &claim.id, &claim.token, UNKNOWN_KIND_DELAY)
+            .await?;
     }
     Ok("unknown_kind")
 }

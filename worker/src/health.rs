@@ -24,35 +24,52 @@ const READY_DEADLINE: Duration = Duration::from_secs(2);
 /// The running endpoint.
 pub struct Health {
     server: JoinHandle<()>,
+    /// Folds histograms, so that samples don't pile up between scrapes.
+    upkeep: JoinHandle<()>,
 }
 
 /// Listens until `stop`.
 ///
 /// # Errors
 /// The address is taken, or metrics were set up twice in a way that can't work.
-pub async fn start(settings: &Settings, store: Store, stop: CancellationToken) -> anyhow::Result<Health> {
+pub async fn start(
+    settings: &Settings,
+    store: Store,
+    stop: CancellationToken,
+) -> anyhow::Result<Health> {
     let metrics = metrics_handle().context("metrics can't be collected")?;
+    let (upkeep, until) = (metrics.clone(), stop.clone());
+    let upkeep = tokio::spawn(async move { upkeep.keep_bounded(until).await });
     let address = settings.worker_metrics_listen();
     let listener = tokio::net::TcpListener::bind(address)
         .await
         .with_context(|| format!("can't listen on {address} (SYNCLINE_METRICS_LISTEN)"))?;
     tracing::info!(address = %listener.local_addr()?, "metrics and probes are served");
-    let server = tokio::spawn(serve::serve(listener, MAX_CONNECTIONS, stop, move |request| {
-        answer(request, store.clone(), metrics.clone())
-    }));
-    Ok(Health { server })
+    let server = tokio::spawn(serve::serve(
+        listener,
+        MAX_CONNECTIONS,
+        stop,
+        move |request| answer(request, store.clone(), metrics.clone()),
+    ));
+    Ok(Health { server, upkeep })
 }
 
 impl Health {
     /// Waits for the endpoint to be closed.
     pub async fn stopped(self) {
-        if let Err(error) = self.server.await {
-            tracing::warn!(error = %error, "the metrics endpoint ended badly");
+        for task in [self.server, self.upkeep] {
+            if let Err(error) = task.await {
+                tracing::warn!(error = %error, "the metrics endpoint ended badly");
+            }
         }
     }
 }
 
-async fn answer(request: Request<Incoming>, store: Store, metrics: MetricsHandle) -> Response<Full<Bytes>> {
+async fn answer(
+    request: Request<Incoming>,
+    store: Store,
+    metrics: MetricsHandle,
+) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
     }
@@ -68,7 +85,10 @@ async fn answer(request: Request<Incoming>, store: Store, metrics: MetricsHandle
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
             response
         }
-        _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics\n"),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "there are /livez, /readyz and /metrics\n",
+        ),
     }
 }
 

@@ -8,9 +8,13 @@ use shared::config::{Settings, Sources};
 use tokio_util::sync::CancellationToken;
 
 #[derive(Parser)]
-#[command(name = "syncline-worker", version, about = "Fetches records from source APIs and delivers them to webhooks.")]
+#[command(
+    name = "syncline-worker",
+    version,
+    about = "Fetches records from source APIs and delivers them to webhooks."
+)]
 struct Arguments {
-    /// Settings file (TOML); SYNCLINE_CONFIG names one too.
+    /// Settings file (TOML); `SYNCLINE_CONFIG` names one too.
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<std::path::PathBuf>,
     /// Overrides one setting, as in `--set log=debug`; may be repeated.
@@ -58,7 +62,9 @@ fn load(arguments: &Arguments) -> anyhow::Result<Settings> {
         .overrides
         .iter()
         .map(|text| {
-            let (name, value) = text.split_once('=').with_context(|| format!("--set {text}: give NAME=VALUE"))?;
+            let (name, value) = text
+                .split_once('=')
+                .with_context(|| format!("--set {text}: give NAME=VALUE"))?;
             Ok((name.to_owned(), value.to_owned()))
         })
         .collect::<anyhow::Result<_>>()?;
@@ -68,7 +74,9 @@ fn load(arguments: &Arguments) -> anyhow::Result<Settings> {
 
 fn run(settings: Settings) -> anyhow::Result<()> {
     shared::telemetry::init(&settings).context("logging can't be set up")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let shutdown = CancellationToken::new();
         shared::shutdown::on_signal(shutdown.clone())?;

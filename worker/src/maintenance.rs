@@ -38,18 +38,28 @@ pub async fn run(store: &Store, stop: CancellationToken) {
 async fn pass(store: &Store) -> StoreResult<()> {
     for queue in Queue::ALL {
         for id in store.rescue_expired(queue).await? {
-            tracing::warn!(queue = queue.name(), task.id = id, "a lease had expired; the task is ready again");
+            tracing::warn!(
+                queue = queue.name(),
+                task.id = id,
+                "a lease had expired; the task is ready again"
+            );
         }
         let measured = store.queue_gauges(queue).await?;
         let name = queue.name();
-        #[expect(clippy::cast_precision_loss, reason = "gauges are floats; counts stay far below 2^53")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "gauges are floats; counts stay far below 2^53"
+        )]
         {
             gauge!(names::READY_TASKS, names::QUEUE => name).set(measured.ready as f64);
             gauge!(names::DELAYED_TASKS, names::QUEUE => name).set(measured.delayed as f64);
             gauge!(names::CLAIMED_TASKS, names::QUEUE => name).set(measured.claimed as f64);
-            gauge!(names::OLDEST_READY_AGE, names::QUEUE => name).set(measured.oldest_ready_ms as f64 / 1000.0);
+            gauge!(names::OLDEST_READY_AGE, names::QUEUE => name)
+                .set(measured.oldest_ready_ms as f64 / 1000.0);
         }
     }
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    gauge!(names::UNDELIVERED_BYTES).set(store.undelivered_bytes().await? as f64);
     let unparked = store.unpark().await?;
     if unparked > 0 {
         tracing::info!(tasks = unparked, "parked fetches go on");

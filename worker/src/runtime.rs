@@ -34,11 +34,14 @@ const BOOT_RETRY: Duration = Duration::from_secs(1);
 /// # Errors
 /// Settings that can't be used, a Redis whose settings risk data, a listen address that is taken.
 pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let policy = TargetPolicy::new(&settings.allow_targets, settings.allow_http)
-        .map_err(|faults| anyhow::anyhow!("the allowed targets can't be used: {}", faults.join("; ")))?;
+    let policy =
+        TargetPolicy::new(&settings.allow_targets, settings.allow_http).map_err(|faults| {
+            anyhow::anyhow!("the allowed targets can't be used: {}", faults.join("; "))
+        })?;
     let outbound = Outbound::new(policy).context("the outbound client can't be made")?;
-    let sealer = Sealer::new(settings.master_key.expose()).context("the master key can't be used")?;
-    let store = Store::open(settings.redis_url.expose(), &settings.key_prefix).await?;
+    let sealer =
+        Sealer::new(settings.master_key.expose()).context("the master key can't be used")?;
+    let store = Store::open(settings.redis_url.expose(), &settings.key_prefix)?;
     let health = health::start(&settings, store.clone(), shutdown.clone()).await?;
     if !await_store(&store, &shutdown).await? {
         return Ok(());
@@ -67,7 +70,11 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
     ];
     let mut monitor = Monitor::new();
     for (queue, slots) in slots {
-        let executor = Executor { context: context.clone(), queue, abandon: abandon.clone() };
+        let executor = Executor {
+            context: context.clone(),
+            queue,
+            abandon: abandon.clone(),
+        };
         let (store, keeper, wake) = (store.clone(), keeper.clone(), wake.of(queue));
         let stop = shutdown.clone();
         monitor = monitor.register(move |_| {
@@ -116,7 +123,10 @@ async fn handle(leased: Leased, executor: Data<Executor>) {
 /// Ends some time after the drain budget is used up and tasks were told to hand back.
 async fn drain(shutdown: CancellationToken, abandon: CancellationToken, budget: Duration) {
     shutdown.cancelled().await;
-    tracing::info!(budget_ms = budget.as_millis(), "stopping; tasks in work may finish");
+    tracing::info!(
+        budget_ms = budget.as_millis(),
+        "stopping; tasks in work may finish"
+    );
     tokio::time::sleep(budget).await;
     abandon.cancel();
     tokio::time::sleep(HAND_BACK).await;

@@ -23,7 +23,9 @@ pub enum Command {
 fn environment_name(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if text.is_empty() || text.len() > MAX_NAME_CHARS || !text.bytes().all(plain) {
-        return Err(format!("write 1 to {MAX_NAME_CHARS} letters, digits, `-`, `_` or `.`"));
+        return Err(format!(
+            "write 1 to {MAX_NAME_CHARS} letters, digits, `-`, `_` or `.`"
+        ));
     }
     Ok(text.to_owned())
 }
@@ -41,7 +43,10 @@ pub async fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
         },
         Command::List => {
             for environment in tokens.environments().await? {
-                println!("{}\t{}\t{}", environment.id, environment.name, environment.created_at);
+                println!(
+                    "{}\t{}\t{}",
+                    environment.id, environment.name, environment.created_at
+                );
             }
         }
     }

@@ -2,7 +2,10 @@
 
 use anyhow::Context;
 use clap::Subcommand;
-use shared::{config::Settings, ids::TokenId, model::token::Scope, seal::token::new_token, store::tokens::DEFAULT_ENVIRONMENT};
+use shared::{
+    config::Settings, ids::TokenId, model::token::Scope, seal::token::new_token,
+    store::tokens::DEFAULT_ENVIRONMENT,
+};
 
 /// What to do with tokens.
 #[derive(Debug, Subcommand)]
@@ -39,12 +42,25 @@ pub enum Command {
 pub async fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
     let tokens = super::open_store(settings).await?.tokens();
     match command {
-        Command::Create { environment, scope, label } => {
+        Command::Create {
+            environment,
+            scope,
+            label,
+        } => {
             let found = tokens.environment(&environment).await?;
-            let found = found.with_context(|| format!("there is no environment `{environment}`; make it with `environment create`"))?;
+            let found = found.with_context(|| {
+                format!(
+                    "there is no environment `{environment}`; make it with `environment create`"
+                )
+            })?;
             let secret = new_token();
-            let token = tokens.create(found.id, scope, label, secret.expose()).await?;
-            eprintln!("{} for environment {} ({scope}); it is shown this once:", token.id, found.name);
+            let token = tokens
+                .create(found.id, scope, label, secret.expose())
+                .await?;
+            eprintln!(
+                "{} for environment {} ({scope}); it is shown this once:",
+                token.id, found.name
+            );
             println!("{}", secret.expose());
         }
         Command::List { environment } => {
@@ -52,16 +68,25 @@ pub async fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
                 None => None,
                 Some(name) => {
                     let found = tokens.environment(&name).await?;
-                    Some(found.with_context(|| format!("there is no environment `{name}`"))?.id)
+                    Some(
+                        found
+                            .with_context(|| format!("there is no environment `{name}`"))?
+                            .id,
+                    )
                 }
             };
             for token in tokens.list().await? {
                 if only.is_some_and(|only| only != token.environment_id) {
                     continue;
                 }
-                let state = token.revoked_at.map_or_else(|| "active".to_owned(), |at| format!("revoked {at}"));
+                let state = token
+                    .revoked_at
+                    .map_or_else(|| "active".to_owned(), |at| format!("revoked {at}"));
                 let label = token.label.unwrap_or_default();
-                println!("{}\t{}\t{}\t{state}\t{label}", token.id, token.environment_id, token.scope);
+                println!(
+                    "{}\t{}\t{}\t{state}\t{label}",
+                    token.id, token.environment_id, token.scope
+                );
             }
         }
         Command::Revoke { id } => {

@@ -6,18 +6,23 @@
 
 use std::{
     fmt::Write as _,
+    panic::AssertUnwindSafe,
     time::{Duration, Instant},
 };
 
 use actix_web::{
-    Error, HttpMessage,
+    Error, HttpMessage, ResponseError,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
+    error::InternalError,
     http::header::{HeaderName, HeaderValue},
     middleware::Next,
 };
+use futures::FutureExt;
 use shared::ids::EnvironmentId;
 use ulid::Ulid;
+
+use crate::error::ApiError;
 
 /// Characters of an incoming `x-request-id` at most.
 const MAX_REQUEST_ID_CHARS: usize = 128;
@@ -37,6 +42,19 @@ pub fn current_request_id() -> String {
     REQUEST_ID.try_with(Clone::clone).unwrap_or_default()
 }
 
+/// A handler that panicked has answered with an internal error: its caller is told, the
+/// others go on.
+async fn without_panic<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    if let Ok(answer) = AssertUnwindSafe(answer).catch_unwind().await {
+        return answer;
+    }
+    // The panic hook has printed where and why.
+    tracing::error!(request.id = current_request_id(), "a handler panicked");
+    let error = ApiError::internal();
+    let response = error.error_response();
+    Err(InternalError::from_response(error, response).into())
+}
+
 /// Wraps every request.
 pub async fn observe(
     request: ServiceRequest,
@@ -45,7 +63,8 @@ pub async fn observe(
     let started = Instant::now();
     let id = request_id(&request);
     let method = request.method().clone();
-    let mut response = REQUEST_ID.scope(id.clone(), next.call(request)).await?;
+    let answer = REQUEST_ID.scope(id.clone(), without_panic(next.call(request)));
+    let mut response = answer.await?;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID_HEADER, value);
     }
@@ -123,6 +142,25 @@ fn is_sane(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[actix_web::test]
+    async fn a_handler_that_panics_answers_with_an_internal_error_and_its_request_id() {
+        use actix_web::body::to_bytes;
+
+        let broken =
+            std::future::poll_fn(|_| -> std::task::Poll<Result<(), Error>> { panic!("a defect") });
+        let outcome = REQUEST_ID
+            .scope("abc".to_owned(), without_panic(broken))
+            .await;
+        let response = outcome.expect_err("an error").error_response();
+        assert_eq!(response.status(), 500);
+        let body = to_bytes(response.into_body()).await.expect("a body");
+        let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(
+            (&body["error"]["code"], &body["error"]["request_id"]),
+            (&"internal_error".into(), &"abc".into())
+        );
+    }
 
     #[test]
     fn a_request_id_from_outside_is_plain_and_short() {

@@ -10,7 +10,13 @@ use shared::{
 use crate::support::{Api, BASE, Reply, client, send, start};
 
 async fn post(api: &Api, key: &str, body: &Value) -> Reply {
-    send(api.client.request(Method::POST, "/webhook").header("Idempotency-Key", key).json(body)).await
+    send(
+        api.client
+            .request(Method::POST, "/webhook")
+            .header("Idempotency-Key", key)
+            .json(body),
+    )
+    .await
 }
 
 #[tokio::test]
@@ -29,26 +35,51 @@ async fn the_same_key_and_body_replays_the_first_answer_and_makes_nothing() {
 #[tokio::test]
 async fn the_same_key_with_another_body_or_path_is_409() {
     let api = start().await;
-    post(&api, "k1", &json!({"target_url": "https://example.com/"})).await.expect(201);
-    post(&api, "k1", &json!({"target_url": "https://example.org/"})).await.refused(409, "idempotency_key_reused");
-    let other = api.client.request(Method::POST, "/sync-job").header("Idempotency-Key", "k1");
-    send(other.json(&json!({"target_url": "https://example.com/"}))).await.refused(409, "idempotency_key_reused");
+    post(&api, "k1", &json!({"target_url": "https://example.com/"}))
+        .await
+        .expect(201);
+    post(&api, "k1", &json!({"target_url": "https://example.org/"}))
+        .await
+        .refused(409, "idempotency_key_reused");
+    let other = api
+        .client
+        .request(Method::POST, "/sync-job")
+        .header("Idempotency-Key", "k1");
+    send(other.json(&json!({"target_url": "https://example.com/"})))
+        .await
+        .refused(409, "idempotency_key_reused");
 }
 
 #[tokio::test]
 async fn a_refused_request_frees_its_key() {
     let api = start().await;
-    post(&api, "k1", &json!({"target_url": "no"})).await.refused(422, "validation_failed");
-    post(&api, "k1", &json!({"target_url": "https://example.com/"})).await.expect(201);
+    post(&api, "k1", &json!({"target_url": "no"}))
+        .await
+        .refused(422, "validation_failed");
+    post(&api, "k1", &json!({"target_url": "https://example.com/"}))
+        .await
+        .expect(201);
 }
 
 #[tokio::test]
 async fn keys_of_two_environments_have_nothing_to_do_with_each_other() {
     let api = start().await;
-    let other = client(&api.store, &api.origin, "second", shared::model::token::Scope::Admin).await;
-    post(&api, "k1", &json!({"target_url": "https://example.com/"})).await.expect(201);
-    let request = other.request(Method::POST, "/webhook").header("Idempotency-Key", "k1");
-    let reply = send(request.json(&json!({"target_url": "https://example.org/"}))).await.expect(201);
+    let other = client(
+        &api.store,
+        &api.origin,
+        "second",
+        shared::model::token::Scope::Admin,
+    )
+    .await;
+    post(&api, "k1", &json!({"target_url": "https://example.com/"}))
+        .await
+        .expect(201);
+    let request = other
+        .request(Method::POST, "/webhook")
+        .header("Idempotency-Key", "k1");
+    let reply = send(request.json(&json!({"target_url": "https://example.org/"})))
+        .await
+        .expect(201);
     assert!(reply.headers.get("idempotent-replayed").is_none());
 }
 
@@ -56,12 +87,25 @@ async fn keys_of_two_environments_have_nothing_to_do_with_each_other() {
 async fn a_key_that_is_being_worked_on_is_409_with_retry_after() {
     let api = start().await;
     let body = json!({"target_url": "https://example.com/"});
-    let print = fingerprint("POST", &format!("{BASE}/webhook"), body.to_string().as_bytes());
-    let reserved = api.store.idempotency().reserve(api.client.environment, "k1", &print).await.expect("a store");
+    let print = fingerprint(
+        "POST",
+        &format!("{BASE}/webhook"),
+        body.to_string().as_bytes(),
+    );
+    let reserved = api
+        .store
+        .idempotency()
+        .reserve(api.client.environment, "k1", &print, 7)
+        .await
+        .expect("a store");
     assert!(matches!(reserved, Reserved::Yours(_)));
     let reply = post(&api, "k1", &body).await;
     reply.refused(409, "conflict");
-    let wait: u64 = reply.headers[header::RETRY_AFTER].to_str().expect("text").parse().expect("seconds");
+    let wait: u64 = reply.headers[header::RETRY_AFTER]
+        .to_str()
+        .expect("text")
+        .parse()
+        .expect("seconds");
     assert!((1..=60).contains(&wait));
 }
 
@@ -69,17 +113,31 @@ async fn a_key_that_is_being_worked_on_is_409_with_retry_after() {
 async fn a_crash_between_making_and_answering_cannot_make_two() {
     let api = start().await;
     let body = json!({"target_url": "https://example.com/"});
-    let print = fingerprint("POST", &format!("{BASE}/webhook"), body.to_string().as_bytes());
+    let print = fingerprint(
+        "POST",
+        &format!("{BASE}/webhook"),
+        body.to_string().as_bytes(),
+    );
     let idempotency = api.store.idempotency();
     // A process reserves the key, makes the webhook, and dies before it keeps the answer.
-    let Reserved::Yours(dead) = idempotency.reserve(api.client.environment, "k1", &print).await.expect("a store") else {
+    let Reserved::Yours(dead) = idempotency
+        .reserve(api.client.environment, "k1", &print, 7)
+        .await
+        .expect("a store")
+    else {
         panic!("the key is free")
     };
-    idempotency.settle(&dead, &shared::store::idempotency::Settlement::HandBack).await.expect("a store");
+    idempotency
+        .settle(&dead, &shared::store::idempotency::Settlement::HandBack)
+        .await
+        .expect("a store");
     let made = post(&api, "k1", &body).await.expect(201);
     assert_eq!(made.id(), WebhookId::from_bits(dead.object).to_string());
 
-    let Reserved::Answered { .. } = idempotency.reserve(api.client.environment, "k1", &print).await.expect("a store")
+    let Reserved::Answered { .. } = idempotency
+        .reserve(api.client.environment, "k1", &print, 7)
+        .await
+        .expect("a store")
     else {
         panic!("the answer was kept")
     };
@@ -92,7 +150,9 @@ async fn a_key_is_one_to_255_characters() {
     let api = start().await;
     let body = json!({"target_url": "https://example.com/"});
     for key in ["", &"k".repeat(256)] {
-        let pointers = post(&api, key, &body).await.refused(400, "invalid_parameter");
+        let pointers = post(&api, key, &body)
+            .await
+            .refused(400, "invalid_parameter");
         assert_eq!(pointers, ["Idempotency-Key"]);
     }
     post(&api, &"k".repeat(255), &body).await.expect(201);

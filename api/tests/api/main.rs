@@ -1,8 +1,15 @@
 //! The API over the wire, against a real Redis: every convention, every object.
+mod accounts;
 mod conventions;
 mod idempotency;
+mod integrations;
 mod openapi;
+mod secrets;
 mod service;
+mod source;
 mod support;
+mod sync_job_runs;
+mod sync_jobs;
+mod tenancy;
 mod tokens;
 mod webhooks;

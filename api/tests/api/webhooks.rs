@@ -13,10 +13,17 @@ async fn a_webhook_shows_its_secret_once_and_never_again() {
     let secret = webhook["secret"].as_str().expect("a secret");
     assert!(secret.starts_with("whsec_") && secret.len() == 38);
     assert_eq!(webhook["delivery"]["batch_records"], 100);
-    let shown = api.client.get(&format!("/webhook/{}", made.id())).await.expect(200);
+    let shown = api
+        .client
+        .get(&format!("/webhook/{}", made.id()))
+        .await
+        .expect(200);
     assert!(shown.json().get("secret").is_none());
     let mut expected = webhook.clone();
-    expected.as_object_mut().expect("an object").shift_remove("secret");
+    expected
+        .as_object_mut()
+        .expect("an object")
+        .shift_remove("secret");
     assert_eq!(shown.json(), expected);
     let list = api.client.get("/webhook").await.expect(200);
     assert!(!list.text.contains(secret));
@@ -26,15 +33,38 @@ async fn a_webhook_shows_its_secret_once_and_never_again() {
 async fn every_fault_of_a_webhook_is_named_at_once() {
     let api = start().await;
     let body = json!({"event_types": ["x"], "is_active": "yes", "lable": "a", "environment_id": "env_other"});
-    let pointers = api.client.post("/webhook", body).await.refused(422, "validation_failed");
-    assert_eq!(pointers, ["/environment_id", "/target_url", "/event_types/0", "/is_active", "/lable"]);
+    let pointers = api
+        .client
+        .post("/webhook", body)
+        .await
+        .refused(422, "validation_failed");
+    assert_eq!(
+        pointers,
+        [
+            "/environment_id",
+            "/target_url",
+            "/event_types/0",
+            "/is_active",
+            "/lable"
+        ]
+    );
 }
 
 #[tokio::test]
 async fn a_target_that_may_not_be_reached_is_refused() {
     let api = start().await;
-    for url in ["http://10.1.1.1/", "https://10.0.0.1/", "https://[::ffff:a9fe:a9fe]/", "ftp://example.com/", "no"] {
-        let pointers = api.client.post("/webhook", json!({"target_url": url})).await.refused(422, "validation_failed");
+    for url in [
+        "http://10.1.1.1/",
+        "https://10.0.0.1/",
+        "https://[::ffff:a9fe:a9fe]/",
+        "ftp://example.com/",
+        "no",
+    ] {
+        let pointers = api
+            .client
+            .post("/webhook", json!({"target_url": url}))
+            .await
+            .refused(422, "validation_failed");
         assert_eq!(pointers, ["/target_url"], "{url}");
     }
 }
@@ -61,20 +91,47 @@ async fn a_patch_merges_and_null_goes_back_to_the_default() {
     let webhook = api.client.patch(&path, patch).await.expect(200).json();
     assert_eq!(webhook["label"], Value::Null);
     assert_eq!(webhook["headers"], json!({"x-b": "2", "x-c": "3"}));
-    assert_eq!((&webhook["delivery"]["batch_records"], &webhook["delivery"]["linger_ms"]), (&json!(100), &json!(0)));
-    let pointers = api.client.patch(&path, json!({"target_url": null, "is_actve": null})).await;
-    assert_eq!(pointers.refused(422, "validation_failed"), ["/target_url", "/is_actve"]);
+    assert_eq!(
+        (
+            &webhook["delivery"]["batch_records"],
+            &webhook["delivery"]["linger_ms"]
+        ),
+        (&json!(100), &json!(0))
+    );
+    let pointers = api
+        .client
+        .patch(&path, json!({"target_url": null, "is_actve": null}))
+        .await;
+    assert_eq!(
+        pointers.refused(422, "validation_failed"),
+        ["/target_url", "/is_actve"]
+    );
 }
 
 #[tokio::test]
 async fn switching_a_webhook_off_says_since_when_and_why() {
     let api = start().await;
     let path = format!("/webhook/{}", api.client.webhook().await);
-    let off = api.client.patch(&path, json!({"is_active": false})).await.expect(200).json();
+    let off = api
+        .client
+        .patch(&path, json!({"is_active": false}))
+        .await
+        .expect(200)
+        .json();
     assert!(off["disabled_at"].is_string() && off["disabled_reason"].is_string());
-    let list = api.client.get("/webhook?is_active=true").await.expect(200).json();
+    let list = api
+        .client
+        .get("/webhook?is_active=true")
+        .await
+        .expect(200)
+        .json();
     assert_eq!(list["result"], json!([]));
-    let on = api.client.patch(&path, json!({"is_active": true})).await.expect(200).json();
+    let on = api
+        .client
+        .patch(&path, json!({"is_active": true}))
+        .await
+        .expect(200)
+        .json();
     assert!(on["disabled_at"].is_null() && on["disabled_reason"].is_null());
 }
 
@@ -84,11 +141,19 @@ async fn concurrent_patches_lose_no_update() {
     let path = format!("/webhook/{}", api.client.webhook().await);
     let patches = (0..10).map(|i| {
         let (client, path) = (api.client.clone(), path.clone());
-        async move { client.patch(&path, json!({"headers": {format!("x-{i}"): "1"}})).await.expect(200) }
+        async move {
+            client
+                .patch(&path, json!({"headers": {format!("x-{i}"): "1"}}))
+                .await
+                .expect(200)
+        }
     });
     futures::future::join_all(patches).await;
     let webhook = api.client.get(&path).await.json();
-    assert_eq!(webhook["headers"].as_object().map(serde_json::Map::len), Some(10));
+    assert_eq!(
+        webhook["headers"].as_object().map(serde_json::Map::len),
+        Some(10)
+    );
 }
 
 #[tokio::test]
@@ -96,10 +161,16 @@ async fn a_deleted_webhook_is_gone() {
     let api = start().await;
     let id = api.client.webhook().await;
     let path = format!("/webhook/{id}");
-    assert_eq!(api.client.delete(&path).await.expect(200).json(), json!({"id": id}));
+    assert_eq!(
+        api.client.delete(&path).await.expect(200).json(),
+        json!({"id": id})
+    );
     api.client.get(&path).await.refused(404, "not_found");
     api.client.delete(&path).await.refused(404, "not_found");
-    api.client.patch(&path, json!({"label": "x"})).await.refused(404, "not_found");
+    api.client
+        .patch(&path, json!({"label": "x"}))
+        .await
+        .refused(404, "not_found");
     assert_eq!(api.client.get("/webhook").await.json()["result"], json!([]));
 }
 
@@ -108,16 +179,44 @@ async fn rotating_a_secret_gives_a_new_one_and_keeps_the_old_one_for_the_overlap
     use shared::{clock::Timestamp, ids::WebhookId, model::webhook::Webhook};
 
     let api = start().await;
-    let made = api.client.post("/webhook", json!({"target_url": "https://example.com/"})).await.expect(201);
+    let made = api
+        .client
+        .post("/webhook", json!({"target_url": "https://example.com/"}))
+        .await
+        .expect(201);
     let path = format!("/webhook/{}/rotate-secret", made.id());
-    let rotated = api.client.post(&path, json!({"overlap_hours": 1})).await.expect(200).json();
-    assert!(rotated["secret"].as_str().is_some_and(|secret| secret.starts_with("whsec_")));
+    let rotated = api
+        .client
+        .post(&path, json!({"overlap_hours": 1}))
+        .await
+        .expect(200)
+        .json();
+    assert!(
+        rotated["secret"]
+            .as_str()
+            .is_some_and(|secret| secret.starts_with("whsec_"))
+    );
     assert_ne!(rotated["secret"], made.json()["secret"]);
     let id: WebhookId = made.id().parse().expect("an id");
-    let stored: Webhook = api.store.objects().get(api.client.environment, id).await.expect("a store").expect("a webhook");
+    let stored: Webhook = api
+        .store
+        .objects()
+        .get(api.client.environment, id)
+        .await
+        .expect("a store")
+        .expect("a webhook");
     let now = Timestamp::now();
     assert_eq!(stored.signing_secrets(now).len(), 2);
-    assert_eq!(stored.signing_secrets(Timestamp(now.0 + 3_700_000)).len(), 1);
-    api.client.post(&path, json!({"overlap_hours": 169})).await.refused(422, "validation_failed");
-    api.client.post(&path, json!({"overlap": 1})).await.refused(422, "validation_failed");
+    assert_eq!(
+        stored.signing_secrets(Timestamp(now.0 + 3_700_000)).len(),
+        1
+    );
+    api.client
+        .post(&path, json!({"overlap_hours": 169}))
+        .await
+        .refused(422, "validation_failed");
+    api.client
+        .post(&path, json!({"overlap": 1}))
+        .await
+        .refused(422, "validation_failed");
 }

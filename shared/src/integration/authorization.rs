@@ -61,7 +61,7 @@ impl Authorization {
         );
         let at = fields.pointer("config");
         let authorization = match format {
-            Some(Format::None) => {
+            None | Some(Format::None) => {
                 fields.ignore("config");
                 Self::None
             }
@@ -69,10 +69,6 @@ impl Authorization {
                 .required("config", faults)
                 .and_then(|config| Self::read_config(format, config, &at, known, faults))
                 .unwrap_or_default(),
-            None => {
-                fields.ignore("config");
-                Self::None
-            }
         };
         fields.finish(faults);
         authorization
@@ -107,7 +103,8 @@ impl Authorization {
                     .required_string("header_name", faults)
                     .and_then(|name| read_header_name(name, &at, faults));
                 let value = text(&mut config, "header_value", faults);
-                name.zip(value).map(|(name, value)| Self::Header { name, value })
+                name.zip(value)
+                    .map(|(name, value)| Self::Header { name, value })
             }
             Format::Query => {
                 let key = either(&mut config, "query_key", "query_param", faults);
@@ -137,13 +134,19 @@ impl Authorization {
     pub fn texts(&self) -> Vec<&Text> {
         match self {
             Self::None => Vec::new(),
-            Self::Bearer(text) | Self::Header { value: text, .. } | Self::Query { value: text, .. } => vec![text],
+            Self::Bearer(text)
+            | Self::Header { value: text, .. }
+            | Self::Query { value: text, .. } => vec![text],
             Self::Basic { username, password } => vec![username, password],
         }
     }
 
     /// Adds the header it consists of, marked sensitive.
-    pub fn add_header(&self, headers: &mut HeaderMap, scope: &Scope<'_>) -> Result<(), RequestError> {
+    pub fn add_header(
+        &self,
+        headers: &mut HeaderMap,
+        scope: &Scope<'_>,
+    ) -> Result<(), RequestError> {
         let (name, text) = match self {
             Self::None | Self::Query { .. } => return Ok(()),
             Self::Bearer(token) => (AUTHORIZATION, format!("Bearer {}", fill(token, scope)?)),
@@ -160,7 +163,10 @@ impl Authorization {
     }
 
     /// The query parameter it consists of.
-    pub fn query_parameter(&self, scope: &Scope<'_>) -> Result<Option<(&str, String)>, RequestError> {
+    pub fn query_parameter(
+        &self,
+        scope: &Scope<'_>,
+    ) -> Result<Option<(&str, String)>, RequestError> {
         match self {
             Self::Query { key, value } => Ok(Some((key, fill(value, scope)?))),
             _ => Ok(None),

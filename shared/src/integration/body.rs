@@ -40,17 +40,16 @@ impl BodyFormat {
     /// The bytes of `body`.
     pub fn write(self, body: &Value, arrays: ArrayFormat) -> Result<Bytes, RequestError> {
         let text = match (self, body) {
-            (Self::Json, body) => body.to_string(),
-            (Self::Form, Value::Object(object)) => {
-                Serializer::new(String::new()).extend_pairs(pairs(object, arrays)).finish()
-            }
+            (Self::Form, Value::Object(object)) => Serializer::new(String::new())
+                .extend_pairs(pairs(object, arrays))
+                .finish(),
             (Self::Form, _) => {
                 return Err(RequestError::Invalid(
                     "a body with `body_format` `form` must be an object".to_owned(),
                 ));
             }
             (Self::Raw, Value::String(text)) => text.clone(),
-            (Self::Raw, body) => body.to_string(),
+            (Self::Json | Self::Raw, body) => body.to_string(),
         };
         Ok(Bytes::from(text))
     }

@@ -4,7 +4,8 @@
 use serde_json::Value;
 
 use super::{
-    names::{check_name, listed, suggestion},
+    names::{check_name, listed},
+    suggestion,
     words::{NOT_SUPPORTED, word},
 };
 use crate::fault::{Faults, Fields, child, kind_of};
@@ -68,7 +69,10 @@ impl Credentials {
                 faults.push(pointer, NOT_SUPPORTED);
             } else {
                 let hint = suggestion(format, ["api_key", "format", "config"]);
-                faults.push(pointer, format!("is no format of credentials; use `api_key`{hint}"));
+                faults.push(
+                    pointer,
+                    format!("is no format of credentials; use `api_key`{hint}"),
+                );
             }
         }
         credentials
@@ -81,7 +85,13 @@ impl Credentials {
         if format_required {
             fields.required("format", faults);
         }
-        word(&mut fields, "format", &[("api_key", ())], LATER_FORMATS, faults);
+        word(
+            &mut fields,
+            "format",
+            &[("api_key", ())],
+            LATER_FORMATS,
+            faults,
+        );
         let at = fields.pointer("config");
         let credentials = fields
             .required("config", faults)
@@ -98,7 +108,9 @@ impl Credentials {
         };
         let at = config.pointer("fields");
         config.required("fields", faults);
-        let list = config.array("fields", faults).map_or(&[][..], Vec::as_slice);
+        let list = config
+            .array("fields", faults)
+            .map_or(&[][..], Vec::as_slice);
         if list.len() > MAX_FIELDS {
             faults.push(&at, format!("must not hold more than {MAX_FIELDS} fields"));
         }
@@ -107,8 +119,15 @@ impl Credentials {
             let Some(field) = Field::read(field, &at, faults) else {
                 continue;
             };
-            if credentials.fields.iter().any(|other| other.name == field.name) {
-                faults.push(child(&at, "name"), format!("`{}` is declared twice", field.name));
+            if credentials
+                .fields
+                .iter()
+                .any(|other| other.name == field.name)
+            {
+                faults.push(
+                    child(&at, "name"),
+                    format!("`{}` is declared twice", field.name),
+                );
             }
             credentials.fields.push(field);
         }
@@ -142,7 +161,10 @@ impl Credentials {
             }
         }
         let declared = || self.fields.iter().map(|field| field.name.as_str());
-        for name in entered.keys().filter(|name| declared().all(|known| known != *name)) {
+        for name in entered
+            .keys()
+            .filter(|name| declared().all(|known| known != *name))
+        {
             faults.push(
                 child(POINTER, name),
                 format!(
@@ -182,7 +204,10 @@ impl Field {
             Kind::Boolean => (value.is_boolean(), "a boolean"),
         };
         if !fits {
-            faults.push(pointer, format!("must be {expected}, is {}", kind_of(value)));
+            faults.push(
+                pointer,
+                format!("must be {expected}, is {}", kind_of(value)),
+            );
         } else if self.required && value.as_str().is_some_and(|text| text.trim().is_empty()) {
             faults.push(pointer, "must not be empty");
         }

@@ -49,7 +49,12 @@ pub(super) struct Defaults {
 
 impl Defaults {
     /// The settings in `fields` over these.
-    pub fn overridden(&self, fields: &mut Fields<'_>, known: Known<'_>, faults: &mut Faults) -> Self {
+    pub fn overridden(
+        &self,
+        fields: &mut Fields<'_>,
+        known: Known<'_>,
+        faults: &mut Faults,
+    ) -> Self {
         let mut merged = self.clone();
         if let Some(source) = fields.string("base_url", faults) {
             let pointer = fields.pointer("base_url");
@@ -106,13 +111,20 @@ pub(super) fn merge_query(
     for (name, value) in query {
         entries.retain(|(other, _)| other != name);
         if !value.is_null() {
-            entries.push((name.clone(), Compiled::new(value, &child(pointer, name), known, faults)));
+            entries.push((
+                name.clone(),
+                Compiled::new(value, &child(pointer, name), known, faults),
+            ));
         }
     }
 }
 
 /// A header name that a document may set.
-pub(super) fn read_header_name(name: &str, pointer: &str, faults: &mut Faults) -> Option<HeaderName> {
+pub(super) fn read_header_name(
+    name: &str,
+    pointer: &str,
+    faults: &mut Faults,
+) -> Option<HeaderName> {
     let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
         faults.push(pointer, "is no header name; use letters, digits and `-`");
         return None;
@@ -131,7 +143,10 @@ fn read_base_url(source: &str, pointer: &str, known: Known<'_>, faults: &mut Fau
             faults.push(pointer, problem);
         }
     } else if text.literal().contains(['?', '#']) {
-        faults.push(pointer, "must not have a query or fragment; put parameters into `query`");
+        faults.push(
+            pointer,
+            "must not have a query or fragment; put parameters into `query`",
+        );
     }
     text
 }

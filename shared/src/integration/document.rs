@@ -3,33 +3,21 @@
 use serde_json::{Map, Value, json};
 
 use super::{
+    actions::read_actions,
     credentials::Credentials,
     defaults::{Defaults, read_origins},
-    method::{Method, Purpose},
-    names::{check_name, is_integration_name, listed, suggestion},
+    method::Method,
+    names::{is_integration_name, listed},
     pagination::Pagination,
     placeholders::{Known, METHOD_ROOTS, VALIDATION_ROOTS},
-    words::{NOT_SUPPORTED, word},
+    resources::{Resource, read_resources},
+    suggestion,
+    unified::read_unified,
 };
-use crate::fault::{Faults, Fields, child, kind_of};
+use crate::fault::{Faults, Fields};
 
 /// Parts of `config` that later versions will understand.
 const LATER: &[&str] = &["rate_limit", "error_expression", "error_rules"];
-
-/// Parts of a unified method that later versions will understand.
-const UNIFIED_LATER: &[&str] = &[
-    "query_mapping",
-    "request_body_mapping",
-    "path_mapping",
-    "response_mapping",
-    "record_mapping",
-    "error_mapping",
-    "before",
-    "after",
-];
-
-/// Steps of an action at most.
-const MAX_STEPS: usize = 10;
 
 /// An integration document, compiled and checked.
 #[derive(Debug)]
@@ -43,23 +31,6 @@ pub struct Integration {
     /// `wms/orders`, in the order of the document.
     unified: Vec<Resource>,
     validation: Vec<Method>,
-}
-
-#[derive(Debug)]
-struct Resource {
-    name: String,
-    /// Under the name they have in this resource.
-    methods: Vec<(String, Method)>,
-}
-
-impl Resource {
-    fn method(&self, name: &str) -> Option<&Method> {
-        self.methods.iter().find(|(own, _)| own == name).map(|(_, method)| method)
-    }
-
-    fn method_names(&self) -> impl Iterator<Item = &str> + Clone {
-        self.methods.iter().map(|(name, _)| name.as_str())
-    }
 }
 
 impl Integration {
@@ -91,7 +62,10 @@ impl Integration {
         let label = fields.required_string("label", faults);
         let description = fields.string("description", faults);
         // Versions are counted where documents are stored; an author's own is only a note.
-        if fields.value("version").is_some_and(|version| !version.is_number()) {
+        if fields
+            .value("version")
+            .is_some_and(|version| !version.is_number())
+        {
             fields.string("version", faults);
         }
         let config = fields.required("config", faults);
@@ -143,7 +117,7 @@ impl Integration {
         }
         let at = fields.pointer("unified");
         if let Some(models) = fields.object("unified", faults) {
-            self.unified = self.read_unified(models, &at, known, faults);
+            self.unified = read_unified(&self.proxy, models, &at, known, faults);
         }
         let at = fields.pointer("actions");
         if let Some(actions) = fields.value("actions") {
@@ -156,96 +130,13 @@ impl Integration {
         fields.finish(faults);
     }
 
-    fn read_unified(
-        &self,
-        models: &Map<String, Value>,
-        pointer: &str,
-        known: Known<'_>,
-        faults: &mut Faults,
-    ) -> Vec<Resource> {
-        let mut unified = Vec::new();
-        for (model, resources) in models {
-            let pointer = child(pointer, model);
-            check_name(model, &pointer, faults);
-            for (resource, methods) in entries(resources, &pointer, faults) {
-                let pointer = child(&pointer, resource);
-                check_name(resource, &pointer, faults);
-                let methods = entries(methods, &pointer, faults)
-                    .filter_map(|(name, value)| {
-                        let pointer = child(&pointer, name);
-                        check_name(name, &pointer, faults);
-                        let method = self.read_unified_method(name, value, &pointer, known, faults)?;
-                        Some((name.clone(), method))
-                    })
-                    .collect();
-                unified.push(Resource {
-                    name: format!("{model}/{resource}"),
-                    methods,
-                });
-            }
-        }
-        unified
-    }
-
-    fn read_unified_method(
-        &self,
-        name: &str,
-        value: &Value,
-        pointer: &str,
-        known: Known<'_>,
-        faults: &mut Faults,
-    ) -> Option<Method> {
-        let mut fields = Fields::new(value, pointer, faults)?;
-        let resource = named(&mut fields, "resource", faults);
-        let method = if fields.value("method").is_some() {
-            named(&mut fields, "method", faults)
-        } else {
-            Some(name)
-        };
-        fields.string("description", faults);
-        for later in UNIFIED_LATER {
-            fields.not_supported_yet(later, faults);
-        }
-        let at = fields.pointer("query");
-        let query = fields.object("query", faults);
-        let found = resource.zip(method).and_then(|(resource, method)| {
-            let (field, problem) = match self.proxy.iter().find(|other| other.name == resource) {
-                None => {
-                    let names = self.proxy.iter().map(|resource| resource.name.as_str());
-                    let hint = suggestion(resource, names.clone());
-                    ("resource", format!("`{resource}` is none of `config.resources`: {}{hint}", listed(names)))
-                }
-                Some(found) => match found.method(method) {
-                    Some(method) => return Some(method),
-                    None => {
-                        let hint = suggestion(method, found.method_names());
-                        let names = listed(found.method_names());
-                        ("method", format!("`{resource}` has no method `{method}`; it has {names}{hint}"))
-                    }
-                },
-            };
-            faults.push(fields.pointer(field), problem);
-            None
-        });
-        let method = found.map(|method| match query {
-            Some(query) => method.with_query(query, &at, known, faults),
-            None => method.clone(),
-        });
-        fields.finish(faults);
-        method
-    }
-
     /// The method behind a resource of a sync job: unified (`wms/orders`) or proxy (`orders`).
     ///
     /// # Errors
     /// A message that says what exists.
     pub fn method(&self, resource: &str, method: &str) -> Result<&Method, String> {
         let found = self.resource(resource)?;
-        found.method(method).ok_or_else(|| {
-            let hint = suggestion(method, found.method_names());
-            let names = listed(found.method_names());
-            format!("`{resource}` has no method `{method}`; it has {names}{hint}")
-        })
+        found.method(method).ok_or_else(|| found.lacks(method))
     }
 
     /// Whether the resource exists, unified or proxy.
@@ -295,116 +186,17 @@ impl Integration {
     }
 }
 
-/// A field that must hold a name; an object there is an expression.
-fn named<'a>(fields: &mut Fields<'a>, field: &'static str, faults: &mut Faults) -> Option<&'a str> {
-    if fields.value(field).is_some_and(Value::is_object) {
-        faults.push(fields.pointer(field), format!("an expression {NOT_SUPPORTED}; give a name"));
-        return None;
-    }
-    fields.required_string(field, faults)
-}
-
-/// The entries of an object; nothing, and a fault, when it is none.
-fn entries<'a>(value: &'a Value, pointer: &str, faults: &mut Faults) -> serde_json::map::Iter<'a> {
-    static EMPTY: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
-    match value {
-        Value::Object(object) => object.iter(),
-        other => {
-            faults.push(pointer, format!("must be an object, is {}", kind_of(other)));
-            EMPTY.iter()
-        }
-    }
-}
-
 /// Without a `base_url` for all, every method needs its own.
 fn check_base_urls(pointer: &str, config: &Value, faults: &mut Faults) {
     let resources = config.get("resources").and_then(Value::as_object);
-    let methods = resources.into_iter().flatten().filter_map(|(_, methods)| methods.as_object());
-    let lacking = methods.flatten().any(|(_, method)| method.is_object() && method.get("base_url").is_none());
+    let methods = resources
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, methods)| methods.as_object());
+    let lacking = methods
+        .flatten()
+        .any(|(_, method)| method.is_object() && method.get("base_url").is_none());
     if lacking && config.get("base_url").is_none() {
         faults.push(pointer, "is required, unless every method has its own");
     }
-}
-
-fn read_resources(
-    resources: &Map<String, Value>,
-    pointer: &str,
-    defaults: &Defaults,
-    known: Known<'_>,
-    faults: &mut Faults,
-) -> Vec<Resource> {
-    if resources.is_empty() {
-        faults.push(pointer, "must hold at least one resource");
-    }
-    let mut read = Vec::new();
-    for (resource, methods) in resources {
-        let pointer = child(pointer, resource);
-        check_name(resource, &pointer, faults);
-        let methods = entries(methods, &pointer, faults)
-            .filter_map(|(name, value)| {
-                let pointer = child(&pointer, name);
-                check_name(name, &pointer, faults);
-                let method = Method::read(name, value, &pointer, Purpose::Resource, defaults, known, faults)?;
-                Some((name.clone(), method))
-            })
-            .collect();
-        read.push(Resource {
-            name: resource.clone(),
-            methods,
-        });
-    }
-    read
-}
-
-fn read_actions(
-    actions: &Value,
-    pointer: &str,
-    defaults: &Defaults,
-    known: Known<'_>,
-    faults: &mut Faults,
-) -> Vec<Method> {
-    let mut read = Vec::new();
-    let Some(mut actions) = Fields::new(actions, pointer, faults) else {
-        return read;
-    };
-    for later in ["post_install", "refresh_token"] {
-        actions.not_supported_yet(later, faults);
-    }
-    let at = actions.pointer("validation");
-    if let Some(validation) = actions.value("validation")
-        && let Some(mut validation) = Fields::new(validation, &at, faults)
-    {
-        let at = validation.pointer("steps");
-        validation.required("steps", faults);
-        let steps = validation.array("steps", faults).map_or(&[][..], Vec::as_slice);
-        if steps.len() > MAX_STEPS {
-            faults.push(&at, format!("must not hold more than {MAX_STEPS} steps"));
-        }
-        for (index, step) in steps.iter().take(MAX_STEPS).enumerate() {
-            read.extend(read_step(step, &child(&at, index), defaults, known, faults));
-        }
-        validation.finish(faults);
-    }
-    actions.finish(faults);
-    read
-}
-
-fn read_step(
-    step: &Value,
-    pointer: &str,
-    defaults: &Defaults,
-    known: Known<'_>,
-    faults: &mut Faults,
-) -> Option<Method> {
-    let mut step = Fields::new(step, pointer, faults)?;
-    step.required("type", faults);
-    word(&mut step, "type", &[("request", ())], &["update_context", "expression"], faults);
-    let name = step.string("name", faults).unwrap_or("validation").to_owned();
-    step.not_supported_yet("run_if", faults);
-    let at = step.pointer("config");
-    let method = step
-        .required("config", faults)
-        .and_then(|config| Method::read(&name, config, &at, Purpose::Step, defaults, known, faults));
-    step.finish(faults);
-    method
 }

@@ -14,6 +14,7 @@
 //! request, and where a document puts them into a path or body; no error text
 //! and no [`HttpRequest::display_url`] holds them.
 
+mod actions;
 mod authorization;
 mod body;
 mod bundled;
@@ -28,16 +29,17 @@ mod placeholders;
 mod query;
 pub mod records;
 mod request;
+mod resources;
 mod unified;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use crate::fault::suggestion;
 pub use bundled::bundled;
 pub use document::Integration;
 pub use method::Method;
-pub(crate) use names::suggestion;
 pub use pagination::{Cursor, DEFAULT_MAX_PAGES, MAX_CURSOR_BYTES, PageSeen, PaginationError};
 pub use request::{HttpRequest, RequestError};
 pub use unified::RecordMapping;

@@ -37,18 +37,6 @@ pub(super) fn check_name(name: &str, pointer: &str, faults: &mut Faults) {
     }
 }
 
-/// `` ; did you mean `x`? `` with the candidate that `name` most likely is a
-/// misspelling of, or nothing.
-pub(crate) fn suggestion<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> String {
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
-        .min()
-        .map(|(_, candidate)| format!("; did you mean `{candidate}`?"))
-        .unwrap_or_default()
-}
-
 /// `` `a`, `b` and `c` `` for a message.
 pub(super) fn listed<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
     let quoted: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::names::{listed, suggestion};
+use super::{names::listed, suggestion};
 use crate::{
     expr::{path::Path, template::Template},
     fault::Faults,
@@ -59,7 +59,9 @@ impl Compiled {
 
     /// Whether a credential goes into the value.
     pub fn is_secret(&self) -> bool {
-        self.paths.iter().any(|path| split_root(path).0 == "credentials")
+        self.paths
+            .iter()
+            .any(|path| split_root(path).0 == "credentials")
     }
 }
 
@@ -104,9 +106,9 @@ impl Known<'_> {
             "credentials" => self.credential_objection(path, rest),
             "account" => fixed_objection(path, rest, ACCOUNT_FIELDS),
             "run" => fixed_objection(path, rest, RUN_FIELDS),
-            "id" if !rest.is_empty() => {
-                Some(format!("`{{{{{path}}}}}` can't be filled; `id` has no fields"))
-            }
+            "id" if !rest.is_empty() => Some(format!(
+                "`{{{{{path}}}}}` can't be filled; `id` has no fields"
+            )),
             _ => None,
         }
     }

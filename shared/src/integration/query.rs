@@ -51,7 +51,9 @@ fn add(name: &str, value: &Value, format: ArrayFormat, pairs: &mut Vec<(String, 
 fn add_array(name: &str, list: &[Value], format: ArrayFormat, pairs: &mut Vec<(String, String)>) {
     let items = list.iter().filter(|item| !item.is_null());
     // Only an index can tell apart which object of a list a nested key belongs to.
-    let nested = items.clone().any(|item| item.is_object() || item.is_array());
+    let nested = items
+        .clone()
+        .any(|item| item.is_object() || item.is_array());
     match if nested { ArrayFormat::Indices } else { format } {
         ArrayFormat::Comma => {
             let texts: Vec<String> = items.filter_map(scalar_text).collect();
@@ -89,7 +91,8 @@ mod tests {
 
     #[test]
     fn arrays_and_objects_of_a_query_are_written_as_the_format_says() {
-        let query = json!({"a": [1, 2], "b": {"c": "x", "d": {"e": true}}, "n": null, "z": [], "y": {}});
+        let query =
+            json!({"a": [1, 2], "b": {"c": "x", "d": {"e": true}}, "n": null, "z": [], "y": {}});
         let nested = "b[c]=x&b[d][e]=true";
         for (format, arrays) in [
             (ArrayFormat::Comma, "a=1,2"),
@@ -106,7 +109,11 @@ mod tests {
     #[test]
     fn numbers_of_a_query_keep_their_digits() {
         let query: Value =
-            serde_json::from_str(r#"{"id": 9007199254740993, "price": 1.10, "tiny": 1e-7}"#).expect("json");
-        assert_eq!(shown(&query, ArrayFormat::Comma), "id=9007199254740993&price=1.10&tiny=1e-7");
+            serde_json::from_str(r#"{"id": 9007199254740993, "price": 1.10, "tiny": 1e-7}"#)
+                .expect("json");
+        assert_eq!(
+            shown(&query, ArrayFormat::Comma),
+            "id=9007199254740993&price=1.10&tiny=1e-7"
+        );
     }
 }

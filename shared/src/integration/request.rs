@@ -22,7 +22,11 @@ use crate::expr::template::{Scope, Unresolved};
 
 /// Everything that is percent-encoded in a path segment: all but the unreserved
 /// characters of RFC 3986.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// As [`SEGMENT`], with the colon that stands between host and port.
 const AUTHORITY: &AsciiSet = &SEGMENT.remove(b':');
@@ -98,14 +102,18 @@ impl Method {
         }
         let url = match self.link(cursor) {
             Some(link) => self.linked_url(link, &base, query)?,
-            None => self.own_url(base, scope, &query)?,
+            None => self.own_url(&base, scope, &query)?,
         };
         let mut headers = self.rendered_headers(scope)?;
-        headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
+        headers
+            .entry(ACCEPT)
+            .or_insert(HeaderValue::from_static("application/json"));
         let body = if body.is_null() {
             None
         } else {
-            headers.entry(CONTENT_TYPE).or_insert(self.body_format.content_type());
+            headers
+                .entry(CONTENT_TYPE)
+                .or_insert(self.body_format.content_type());
             Some(self.body_format.write(&body, self.array_format)?)
         };
         Ok(HttpRequest {
@@ -141,12 +149,15 @@ impl Method {
         })
     }
 
-    fn own_url(&self, base: Url, scope: &Scope<'_>, query: &Map<String, Value>) -> Result<Url, RequestError> {
-        let path = self
-            .path
-            .compiled
-            .template
-            .render_text(scope, |value| utf8_percent_encode(value, SEGMENT).to_string())?;
+    fn own_url(
+        &self,
+        base: &Url,
+        scope: &Scope<'_>,
+        query: &Map<String, Value>,
+    ) -> Result<Url, RequestError> {
+        let path = self.path.compiled.template.render_text(scope, |value| {
+            utf8_percent_encode(value, SEGMENT).to_string()
+        })?;
         let path = path.trim_start_matches('/');
         if has_bad_segment(path) {
             return Err(RequestError::Invalid(format!(
@@ -165,7 +176,12 @@ impl Method {
     }
 
     /// A next link, with the credentials of the query in it.
-    fn linked_url(&self, link: &str, base: &Url, mut query: Map<String, Value>) -> Result<Url, RequestError> {
+    fn linked_url(
+        &self,
+        link: &str,
+        base: &Url,
+        mut query: Map<String, Value>,
+    ) -> Result<Url, RequestError> {
         let mut url = Url::parse(link)
             .map_err(|_| RequestError::Invalid("the stored next link is no URL".to_owned()))?;
         if url.origin() != base.origin() && !self.is_allowed_origin(&url) {
@@ -182,7 +198,8 @@ impl Method {
 
     /// Takes credentials that the source repeated in a link out of it again, since links are stored.
     pub(super) fn strip_secrets(&self, url: &mut Url) {
-        let is_secret = |name: &str| self.is_secret_parameter(name.split('[').next().unwrap_or(name));
+        let is_secret =
+            |name: &str| self.is_secret_parameter(name.split('[').next().unwrap_or(name));
         if !url.query_pairs().any(|(name, _)| is_secret(&name)) {
             return;
         }
@@ -213,7 +230,9 @@ impl Method {
             }
         }
         if let Some(Value::Object(given)) = root(scope, "query") {
-            let passed = given.iter().filter(|(name, _)| !self.consumed_query.holds(name));
+            let passed = given
+                .iter()
+                .filter(|(name, _)| !self.consumed_query.holds(name));
             query.extend(passed.map(|(name, value)| (name.clone(), value.clone())));
         }
         Ok(query)
@@ -236,7 +255,9 @@ impl Method {
                     Some(Value::Object(own)) => own,
                     _ => Map::new(),
                 };
-                let passed = given.iter().filter(|(name, _)| !self.consumed_body.holds(name));
+                let passed = given
+                    .iter()
+                    .filter(|(name, _)| !self.consumed_body.holds(name));
                 merged.extend(passed.map(|(name, value)| (name.clone(), value.clone())));
                 Value::Object(merged)
             }
@@ -273,7 +294,11 @@ impl Method {
 }
 
 fn root<'a>(scope: &Scope<'a>, name: &str) -> Option<&'a Value> {
-    scope.roots.iter().find(|(root, _)| *root == name).map(|(_, value)| *value)
+    scope
+        .roots
+        .iter()
+        .find(|(root, _)| *root == name)
+        .map(|(_, value)| *value)
 }
 
 /// Whether a relative path has an empty or dot segment. One slash at its end is fine.

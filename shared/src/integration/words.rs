@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::fault::{Fields, Faults};
+use crate::fault::{Faults, Fields};
 
 /// What is said about everything of the format that this version lacks.
 pub(super) const NOT_SUPPORTED: &str = "is not supported yet; leave it out";

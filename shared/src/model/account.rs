@@ -150,7 +150,7 @@ impl AccountInput {
                 .unwrap_or_default(),
             tenant_id: required_label(&mut fields, "tenant_id", &mut faults).unwrap_or_default(),
             label: label(&mut fields, "label", &mut faults),
-            authentication_method: label(&mut fields, "authentication_method", &mut faults),
+            authentication_method: read_method(&mut fields, &mut faults),
             credentials: read_credentials(&mut fields, &mut faults)
                 .unwrap_or_else(|| Value::Object(Map::new())),
             context: plain_values(&mut fields, "context", &mut faults),
@@ -158,6 +158,18 @@ impl AccountInput {
         fields.finish(&mut faults);
         (Some(input), faults)
     }
+}
+
+/// `authentication_method`: the one format of credentials there is.
+fn read_method(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<String> {
+    let method = fields.string("authentication_method", faults)?;
+    if method != "api_key" {
+        faults.push(
+            fields.pointer("authentication_method"),
+            "must be `api_key`; others are not supported yet",
+        );
+    }
+    Some(method.to_owned())
 }
 
 /// `credentials`, which must be an object of bounded size when given.

@@ -5,8 +5,6 @@
 //! so every retry is byte-equal, whichever worker sends it. [`FORMAT`] names the
 //! layout; a change of it needs a new one beside it for batches already frozen.
 
-use std::collections::HashMap;
-
 use serde_json::{Map, Value, json};
 
 use super::run::{RunSpec, RunStatus, RunView};
@@ -45,6 +43,12 @@ pub const EVENT_TYPES: &[&str] = &[
 pub const STARTED: &str = "sync_job_run:started";
 pub const RECORD: &str = "sync_job_run:record";
 pub const RECORD_ERROR: &str = "sync_job_run:record_error";
+/// The last event of a run, one of these.
+pub const TERMINAL: [&str; 3] = [
+    "sync_job_run:completed",
+    "sync_job_run:failed",
+    "sync_job_run:stopped",
+];
 pub const RATE_LIMITED: &str = "sync_job_run:rate_limited";
 
 /// A frozen batch: what the functions below turn into bytes, always the same ones.
@@ -287,20 +291,6 @@ pub fn terminal_details(view: &RunView) -> Map<String, Value> {
         details.insert("error".to_owned(), error);
     }
     details
-}
-
-/// The resource and method of each stream, by the run's state.
-#[must_use]
-pub fn stream_name<'s>(state: &'s HashMap<String, String>, stream: &str) -> StreamName<'s> {
-    let field = |name: &str| {
-        state
-            .get(&format!("n{stream}:{name}"))
-            .map_or("", String::as_str)
-    };
-    StreamName {
-        resource: field("resource"),
-        method: field("method"),
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    fault::{Faults, Fields, child},
+    fault::{Faults, Fields, child, suggestion},
     ids::{EnvironmentId, WebhookId},
 };
 
@@ -318,12 +318,7 @@ fn read_event_types(fields: &mut Fields<'_>, faults: &mut Faults) -> Vec<String>
             continue;
         };
         if !EVENT_TYPES.contains(&text) {
-            let nearest = EVENT_TYPES
-                .iter()
-                .min_by_key(|known| strsim::damerau_levenshtein(text, known));
-            let hint = nearest
-                .map(|known| format!("; did you mean `{known}`?"))
-                .unwrap_or_default();
+            let hint = suggestion(text, EVENT_TYPES.iter().copied());
             faults.push(
                 child(&pointer, index),
                 format!("is not an event type{hint}"),

@@ -89,7 +89,7 @@ impl LeaseKeeper {
                 }
             }
             Err(error) => {
-                tracing::warn!(queue = queue.name(), error = %error, "leases could not be extended")
+                tracing::warn!(queue = queue.name(), error = %error, "leases could not be extended");
             }
         }
     }

@@ -59,7 +59,7 @@ impl WakeListener {
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(error = %error, "the wake channel can't be listened to")
+                    tracing::debug!(error = %error, "the wake channel can't be listened to");
                 }
             }
             tokio::select! {

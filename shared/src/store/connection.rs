@@ -60,7 +60,7 @@ impl Store {
     ///
     /// # Errors
     /// A URL that can't be read.
-    pub async fn open(url: &str, prefix: &str) -> StoreResult<Self> {
+    pub fn open(url: &str, prefix: &str) -> StoreResult<Self> {
         let client = Client::open(url)
             .map_err(|error| StoreError::Unsafe(format!("the Redis URL can't be used: {error}")))?;
         let config = ConnectionManagerConfig::new()

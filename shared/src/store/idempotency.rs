@@ -16,9 +16,9 @@ use super::{Store, StoreError, StoreResult};
 use crate::ids::EnvironmentId;
 
 /// How long a key is remembered, from its first use.
-pub const KEPT: Duration = Duration::from_secs(24 * 3600);
+pub const KEPT: Duration = Duration::from_hours(24);
 /// After this long without an answer, the work on a request counts as given up.
-pub const WORK_TIME: Duration = Duration::from_secs(60);
+pub const WORK_TIME: Duration = Duration::from_mins(1);
 
 static RESERVE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("lua/idempotency_reserve.lua")));
@@ -85,7 +85,8 @@ impl Store {
 }
 
 impl Idempotency {
-    /// Binds `key` to the request with this fingerprint.
+    /// Binds `key` to the request with this fingerprint, and to the bits of the id that
+    /// the object made by it gets, unless the key has some.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -94,6 +95,7 @@ impl Idempotency {
         environment: EnvironmentId,
         key: &str,
         fingerprint: &str,
+        object: u128,
     ) -> StoreResult<Reserved> {
         let key = self
             .store
@@ -103,7 +105,7 @@ impl Idempotency {
         let reply: Vec<String> = RESERVE
             .key(&key)
             .arg(fingerprint)
-            .arg(Ulid::generate().to_string())
+            .arg(Ulid(object).to_string())
             .arg(&owner)
             .arg(millis(KEPT))
             .arg(millis(WORK_TIME))

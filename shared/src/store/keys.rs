@@ -21,6 +21,7 @@
 //! | `run:<run>:error`, `run:<run>:event` | list | what went wrong; what was sent |
 //! | `flow:<webhook>` | hash | undelivered bytes, whether they are over the mark |
 //! | `flow:<webhook>:parked` | list | fetch tasks waiting for the receiver |
+//! | `undelivered_bytes` | string | undelivered bytes of all webhooks |
 //! | `parked` | set | webhooks with parked tasks |
 //! | `dead:<webhook>` | zset | dead letters, by time |
 //! | `dead_letter:<event>` | hash | one dead letter with its bytes |

@@ -45,10 +45,10 @@ impl From<redis::RedisError> for StoreError {
             ErrorKind::Io
             | ErrorKind::Parse
             | ErrorKind::Client
-            | ErrorKind::AuthenticationFailed => true,
-            ErrorKind::Server(kind) => !matches!(kind, ServerErrorKind::ResponseError),
+            | ErrorKind::AuthenticationFailed
             // `OOM`, `MISCONF` and `NOREPLICAS` have no kind of their own.
-            ErrorKind::Extension => true,
+            | ErrorKind::Extension => true,
+            ErrorKind::Server(kind) => !matches!(kind, ServerErrorKind::ResponseError),
             _ => error.is_io_error() || error.is_timeout(),
         };
         let out_of_memory = error

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How long a deleted object's last state is kept: longer than any run that points to it.
-pub const DELETED_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+pub const DELETED_KEPT: Duration = Duration::from_hours(90 * 24);
 /// Tries of one update against others that are faster.
 const UPDATE_ATTEMPTS: u32 = 20;
 /// Rows read from an index at once.
@@ -227,7 +227,7 @@ impl Objects {
     /// Objects of an environment, newest first.
     ///
     /// `facet` narrows by a field that is indexed, `keep` by anything else. A
-    /// page may end short of its limit, with a cursor, after [`MAX_SCANNED`] rows.
+    /// page may end short of its limit, with a cursor, after 10,000 rows.
     ///
     /// # Errors
     /// [`StoreError`].

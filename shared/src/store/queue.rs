@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use redis::AsyncCommands;
+
 use super::{Store, StoreResult, scripts, scripts::unexpected};
 
 /// Which queue a task is in.
@@ -234,6 +236,18 @@ impl Store {
             blocked_lanes,
             oldest_ready_ms,
         })
+    }
+
+    /// Bytes committed and not yet acknowledged or dead-lettered, over all webhooks.
+    ///
+    /// # Errors
+    /// [`super::StoreError::Unavailable`].
+    pub async fn undelivered_bytes(&self) -> StoreResult<u64> {
+        let bytes: Option<u64> = self
+            .connection()
+            .get(self.keys().join(&["undelivered_bytes"]))
+            .await?;
+        Ok(bytes.unwrap_or(0))
     }
 
     /// One pass over parked fetch tasks; gives how many were handed back.

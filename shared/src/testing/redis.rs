@@ -96,6 +96,6 @@ pub fn prefix() -> String {
 }
 
 /// A store under a prefix of its own.
-pub async fn store() -> Store {
-    Store::open(&url(), &prefix()).await.expect("a store")
+pub fn store() -> Store {
+    Store::open(&url(), &prefix()).expect("a store")
 }

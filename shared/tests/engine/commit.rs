@@ -44,7 +44,7 @@ async fn a_commit_under_a_lost_lease_changes_nothing() {
             .rescue_expired(Queue::Fetches)
             .await
             .expect("a pass"),
-        [old.id.clone()]
+        std::slice::from_ref(&old.id)
     );
     let new = bench.claim_one(Queue::Fetches).await;
     assert_eq!((new.id.as_str(), new.rescues), (old.id.as_str(), 1));
@@ -96,7 +96,7 @@ async fn a_rescued_fetch_goes_on_from_its_checkpoint() {
 async fn a_retry_waits_for_its_time_and_counts_an_attempt() {
     let bench = Bench::running().await;
     let claim = bench.claim_one(Queue::Fetches).await;
-    let delay = Duration::from_secs(60);
+    let delay = Duration::from_mins(1);
     let step = bench
         .store
         .retry_fetch(&bench.fetch(&claim, 0), delay, 1)

@@ -156,7 +156,7 @@ async fn a_batch_that_could_grow_lingers_and_goes_at_once_when_full() {
     assert_eq!(batch.records, 4);
     bench.settle(&delivery, &batch).await;
     bench.commit(&page(&handle, 2, 1)).await;
-    bench.advance(Duration::from_secs(60)).await;
+    bench.advance(Duration::from_mins(1)).await;
     assert_eq!(
         bench.take().await.expect("lingered long enough").1.records,
         1

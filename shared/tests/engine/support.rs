@@ -83,7 +83,7 @@ impl Bench {
     }
 
     pub async fn with(spec: RunSpec) -> Self {
-        let store = testing::redis::store().await;
+        let store = testing::redis::store();
         store.runs().create(&spec).await.expect("accepted");
         Self { store, spec }
     }
@@ -256,6 +256,7 @@ impl Bench {
                     && !key.starts_with("dead")
                     && !key.ends_with(":idle")
                     && key != "clock_shift"
+                    && key != "undelivered_bytes"
             })
             .collect()
     }

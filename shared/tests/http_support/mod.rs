@@ -115,6 +115,7 @@ pub fn get(url: &str) -> HttpRequest {
         url: Url::parse(url).expect("a URL"),
         headers: http::HeaderMap::new(),
         body: None,
+        shown_url: None,
         timeout: LATE,
     }
 }

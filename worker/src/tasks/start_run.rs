@@ -27,7 +27,11 @@ pub const FETCHES_PER_ACCOUNT: u32 = 16;
 ///
 /// # Errors
 /// What the store can't do; the task stays claimed and is rescued.
-pub async fn execute(context: &Context, claim: &Claim, run_id: RunId) -> Result<&'static str, LoadError> {
+pub async fn execute(
+    context: &Context,
+    claim: &Claim,
+    run_id: RunId,
+) -> Result<&'static str, LoadError> {
     let run = match context.run(run_id).await {
         Ok(Some(run)) => run,
         Ok(None) => return finish(context, claim).await,
@@ -41,7 +45,12 @@ pub async fn execute(context: &Context, claim: &Claim, run_id: RunId) -> Result<
         }
     };
     let nodes = layout(context, &run).await?;
-    let resources: Vec<String> = run.plan.nodes.iter().map(|node| node.resource.clone()).collect();
+    let resources: Vec<String> = run
+        .plan
+        .nodes
+        .iter()
+        .map(|node| node.resource.clone())
+        .collect();
     let details = event::started_details(&run.spec, &resources);
     let roots = run.plan.nodes.iter().filter(|node| node.parent.is_none());
     let start = RunStart {
@@ -51,7 +60,9 @@ pub async fn execute(context: &Context, claim: &Claim, run_id: RunId) -> Result<
         started: serde_json::Value::Object(details).to_string(),
         fetch_limit: FETCHES_PER_ACCOUNT,
         nodes: &nodes,
-        roots: roots.map(|node| (node.index, FetchBody::default().to_json())).collect(),
+        roots: roots
+            .map(|node| (node.index, FetchBody::default().to_json()))
+            .collect(),
     };
     let runs = context.store.runs();
     let step = until_available(|| runs.start(&start)).await?;
@@ -104,7 +115,11 @@ async fn layout(context: &Context, run: &LoadedRun) -> Result<Vec<NodeLayout>, L
     for index in 0..nodes.len() {
         // Parents stand before their children, so theirs is known already.
         nodes[index].gate = nodes[index].parent.and_then(|parent| {
-            if nodes[parent].stored { Some(parent) } else { nodes[parent].gate }
+            if nodes[parent].stored {
+                Some(parent)
+            } else {
+                nodes[parent].gate
+            }
         });
         if let Some(gate) = nodes[index].gate {
             nodes[gate].gated.push(index);

@@ -10,7 +10,6 @@ use shared::{
     model::{input::MAX_LABEL_CHARS, integration::IntegrationRow},
     store::objects::Creation,
 };
-use ulid::Ulid;
 
 use super::view::IntegrationView;
 use crate::{
@@ -18,6 +17,7 @@ use crate::{
     catalog::Entry,
     error::ApiError,
     extract::{Caller, Write},
+    new_id::new_id,
     state::AppState,
 };
 
@@ -55,14 +55,9 @@ pub async fn put(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError> {
     caller.query(&[])?;
     let body = caller.json().await?;
     let document = document(&body.value, Some(&name), caller.environment)?;
-    Ok(store(
-        &caller.state,
-        caller.environment,
-        Ulid::generate().0,
-        document,
-    )
-    .await?
-    .into())
+    Ok(store(&caller.state, caller.environment, new_id(), document)
+        .await?
+        .into())
 }
 
 /// As PUT, with the name in the document.

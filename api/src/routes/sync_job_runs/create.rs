@@ -13,7 +13,7 @@ use shared::{
         webhook::Webhook,
     },
     plan::Plan,
-    store::objects::Object,
+    store::{StoreResult, objects::Object},
 };
 
 use crate::{
@@ -55,30 +55,34 @@ async fn start(
     let Some(input) = input else {
         return Err(ApiError::validation(&faults));
     };
-    let job: Option<SyncJob> = find(
-        state,
-        environment,
-        input.sync_job_id,
+    let (job, account, webhook) = tokio::try_join!(
+        find::<SyncJob>(state, environment, input.sync_job_id),
+        find::<Account>(state, environment, input.integrated_account_id),
+        find::<Webhook>(state, environment, input.webhook_id),
+    )?;
+    let mut known = |given: bool, found: bool, pointer: &str, what: &str| {
+        if given && !found {
+            faults.push(pointer, format!("there is no {what} with this id"));
+        }
+    };
+    known(
+        input.sync_job_id.is_some(),
+        job.is_some(),
         "/sync_job_id",
-        &mut faults,
-    )
-    .await?;
-    let account: Option<Account> = find(
-        state,
-        environment,
-        input.integrated_account_id,
+        "sync job",
+    );
+    known(
+        input.integrated_account_id.is_some(),
+        account.is_some(),
         "/integrated_account_id",
-        &mut faults,
-    )
-    .await?;
-    let webhook: Option<Webhook> = find(
-        state,
-        environment,
-        input.webhook_id,
+        "integrated account",
+    );
+    known(
+        input.webhook_id.is_some(),
+        webhook.is_some(),
         "/webhook_id",
-        &mut faults,
-    )
-    .await?;
+        "webhook",
+    );
     check_states(
         job.as_ref(),
         account.as_ref(),
@@ -132,22 +136,16 @@ async fn start(
     Answer::created(&run)
 }
 
+/// The object with this id, where one was given.
 async fn find<O: Object>(
     state: &AppState,
     environment: EnvironmentId,
     id: Option<O::Id>,
-    pointer: &str,
-    faults: &mut Faults,
-) -> Result<Option<O>, ApiError> {
-    let Some(id) = id else { return Ok(None) };
-    let found = state.store.objects().get::<O>(environment, id).await?;
-    if found.is_none() {
-        faults.push(
-            pointer,
-            format!("there is no {} with this id", O::KIND.replace('_', " ")),
-        );
+) -> StoreResult<Option<O>> {
+    match id {
+        Some(id) => state.store.objects().get(environment, id).await,
+        None => Ok(None),
     }
-    Ok(found)
 }
 
 fn check_states(

@@ -49,11 +49,11 @@ pub async fn update(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError>
         }
         // The check looks things up, so it can't be part of the change: that only goes through on what was checked.
         let change = |job: &mut SyncJob| {
-            if job.input() == before {
-                take(job, &input)
-            } else {
-                Err(Changed)
+            if job.input() != before {
+                return Err(Changed);
             }
+            take(job, &input);
+            Ok(())
         };
         match objects.update(caller.environment, id, change).await {
             Ok(Some(job)) => return Ok(Answer::ok(&SyncJobView::from(&job))?.into()),
@@ -70,10 +70,9 @@ pub async fn update(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError>
 /// The job is no longer what was checked.
 struct Changed;
 
-fn take(job: &mut SyncJob, input: &SyncJobInput) -> Result<(), Changed> {
+fn take(job: &mut SyncJob, input: &SyncJobInput) {
     job.label.clone_from(&input.label);
     job.error_handling = input.error_handling;
     job.resources.clone_from(&input.resources);
     job.updated_at = Timestamp::now();
-    Ok(())
 }

@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// Changes a webhook: objects merge, `null` goes back to the default, the rest is
-/// replaced. Deliveries after this one's answer go by the new values; a run keeps
-/// the event types and batch sizes it started with.
+/// replaced. Workers go by the new values within seconds; a run keeps the event
+/// types and batch sizes it started with.
 #[utoipa::path(
     patch, path = "/api/v1/ipaas/webhook/{id}", tag = "webhook", operation_id = "update_webhook",
     request_body(content = WebhookInput, description = "What changes (RFC 7386)"),

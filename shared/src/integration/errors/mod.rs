@@ -28,7 +28,7 @@ mod shown;
 
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
 
 use super::{PaginationError, RequestError, records::RecordsError};
 use crate::{clock::Timestamp, http::OutboundErrorKind};
@@ -136,7 +136,9 @@ fn failed(code: &'static str, message: &str) -> Classified {
 fn outbound(kind: OutboundErrorKind, message: &str) -> Classified {
     const RETRY: Verdict = Verdict::Retry { after: None };
     let (verdict, code) = match kind {
-        OutboundErrorKind::Dns | OutboundErrorKind::Connect | OutboundErrorKind::Tls => (RETRY, "source_unreachable"),
+        OutboundErrorKind::Dns | OutboundErrorKind::Connect | OutboundErrorKind::Tls => {
+            (RETRY, "source_unreachable")
+        }
         OutboundErrorKind::Timeout => (RETRY, "source_timeout"),
         OutboundErrorKind::Reset => (RETRY, "source_reset"),
         OutboundErrorKind::Protocol => (RETRY, "source_protocol"),
@@ -151,20 +153,20 @@ fn outbound(kind: OutboundErrorKind, message: &str) -> Classified {
 
 fn answered(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Classified {
     let asked = rate_limit::retry_after(headers, now);
-    let (verdict, code) = match status.as_u16() {
-        429 => {
+    let (verdict, code) = match (status.as_u16(), asked) {
+        (429, _) => {
             let wait = rate_limit::wait(headers, now);
             (Verdict::RateLimited { wait }, "rate_limited")
         }
-        503 if headers.contains_key(RETRY_AFTER) && asked.is_some() => {
-            let wait = asked.unwrap_or(rate_limit::SILENT_WAIT);
-            (Verdict::RateLimited { wait }, "rate_limited")
-        }
-        408 | 425 | 500..=599 => (Verdict::Retry { after: asked }, "http_error"),
-        401 => (Verdict::Fail, "unauthorized"),
+        (503, Some(wait)) => (Verdict::RateLimited { wait }, "rate_limited"),
+        (408 | 425 | 500..=599, after) => (Verdict::Retry { after }, "http_error"),
+        (401, _) => (Verdict::Fail, "unauthorized"),
         _ => (Verdict::Fail, "http_error"),
     };
-    let reason = status.canonical_reason().map(|reason| format!(" {reason}")).unwrap_or_default();
+    let reason = status
+        .canonical_reason()
+        .map(|reason| format!(" {reason}"))
+        .unwrap_or_default();
     let advice = match status.as_u16() {
         401 => "; check the account's credentials",
         403 => "; check what the account's credentials may do",
@@ -172,12 +174,19 @@ fn answered(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Timestamp
         _ => "",
     };
     let shown = shown::body(body);
-    let shown = if shown.is_empty() { shown } else { format!(": {shown}") };
+    let shown = if shown.is_empty() {
+        shown
+    } else {
+        format!(": {shown}")
+    };
     Classified {
         verdict,
         code,
         status: Some(status.as_u16()),
-        message: format!("the source answered {}{reason}{advice}{shown}", status.as_u16()),
+        message: format!(
+            "the source answered {}{reason}{advice}{shown}",
+            status.as_u16()
+        ),
     }
 }
 

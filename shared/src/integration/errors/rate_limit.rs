@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, header::RETRY_AFTER};
 use crate::clock::Timestamp;
 
 /// What is taken for a misunderstanding when a source asks for more.
-pub const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+pub const MAX_WAIT: Duration = Duration::from_hours(24);
 
 /// The wait after a 429 that says nothing, and the shortest one after one that does.
 pub(super) const SILENT_WAIT: Duration = Duration::from_secs(1);
@@ -27,7 +27,11 @@ const EPOCH_MILLISECONDS_FROM: f64 = 1e11;
 /// The wait after a 429.
 pub(super) fn wait(headers: &HeaderMap, now: Timestamp) -> Duration {
     retry_after(headers, now)
-        .or_else(|| RESETS.iter().find_map(|name| reset(headers.get(name)?.to_str().ok()?, now)))
+        .or_else(|| {
+            RESETS
+                .iter()
+                .find_map(|name| reset(headers.get(name)?.to_str().ok()?, now))
+        })
         .unwrap_or(SILENT_WAIT)
 }
 
@@ -39,7 +43,11 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
         return sensible(seconds * 1000.0);
     }
     let date = httpdate::parse_http_date(text).ok()?;
-    let milliseconds = date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs_f64() * 1000.0;
+    let milliseconds = date
+        .duration_since(std::time::UNIX_EPOCH)
+        .ok()?
+        .as_secs_f64()
+        * 1000.0;
     future(milliseconds, now)
 }
 

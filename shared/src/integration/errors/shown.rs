@@ -31,7 +31,9 @@ fn collect(value: &Value, secrets: &mut Vec<String>) {
         Value::Object(object) => object.values().for_each(|value| collect(value, secrets)),
         Value::Array(list) => list.iter().for_each(|value| collect(value, secrets)),
         Value::String(text) if text.len() >= SHORTEST_SECRET => secrets.push(text.clone()),
-        Value::Number(number) if number.to_string().len() >= SHORTEST_SECRET => secrets.push(number.to_string()),
+        Value::Number(number) if number.to_string().len() >= SHORTEST_SECRET => {
+            secrets.push(number.to_string());
+        }
         _ => {}
     }
 }
@@ -43,7 +45,13 @@ pub(super) fn body(prefix: &[u8]) -> String {
     let text = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
     let spaced: String = text
         .chars()
-        .map(|character| if character.is_control() { ' ' } else { character })
+        .map(|character| {
+            if character.is_control() {
+                ' '
+            } else {
+                character
+            }
+        })
         .collect();
     spaced.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -40,10 +40,19 @@ fn each_status_has_its_verdict_and_code() {
         (502, retry, "http_error"),
         (503, retry, "http_error"),
         (599, retry, "http_error"),
-        (429, Verdict::RateLimited { wait: Duration::from_secs(1) }, "rate_limited"),
+        (
+            429,
+            Verdict::RateLimited {
+                wait: Duration::from_secs(1),
+            },
+            "rate_limited",
+        ),
     ] {
         let found = answer(status, &[]);
-        assert_eq!((found.verdict, found.code, found.status), (verdict, code, Some(status)));
+        assert_eq!(
+            (found.verdict, found.code, found.status),
+            (verdict, code, Some(status))
+        );
     }
 }
 
@@ -68,24 +77,39 @@ fn a_wait_is_read_from_every_header_that_says_one_and_absurd_ones_are_ignored() 
         (&[("x-ratelimit-reset", "1914564700")], second),
         (&[("x-ratelimit-reset", "900000")], second),
         (&[("x-ratelimit-reset", "inf")], second),
-        (&[("ratelimit-reset", "soon"), ("x-ratelimit-reset", "7")], 7),
+        (
+            &[("ratelimit-reset", "soon"), ("x-ratelimit-reset", "7")],
+            7,
+        ),
         (&[("retry-after", "5"), ("x-ratelimit-reset", "600")], 5),
-        (&[("retry-after", "99999999"), ("x-ratelimit-reset", "6")], 6),
+        (
+            &[("retry-after", "99999999"), ("x-ratelimit-reset", "6")],
+            6,
+        ),
     ] {
         let wait = Duration::from_secs(seconds);
-        assert_eq!(answer(429, list).verdict, Verdict::RateLimited { wait }, "{list:?}");
+        assert_eq!(
+            answer(429, list).verdict,
+            Verdict::RateLimited { wait },
+            "{list:?}"
+        );
     }
 }
 
 #[test]
 fn a_503_is_a_rate_limit_only_with_a_usable_retry_after() {
-    let limited = |seconds| Verdict::RateLimited { wait: Duration::from_secs(seconds) };
+    let limited = |seconds| Verdict::RateLimited {
+        wait: Duration::from_secs(seconds),
+    };
     assert_eq!(answer(503, &[("retry-after", "12")]).verdict, limited(12));
     let retry = Verdict::Retry { after: None };
     assert_eq!(answer(503, &[("retry-after", "9999999")]).verdict, retry);
     assert_eq!(answer(503, &[("x-ratelimit-reset", "12")]).verdict, retry);
     let after = Some(Duration::from_secs(12));
-    assert_eq!(answer(502, &[("retry-after", "12")]).verdict, Verdict::Retry { after });
+    assert_eq!(
+        answer(502, &[("retry-after", "12")]).verdict,
+        Verdict::Retry { after }
+    );
 }
 
 #[test]
@@ -99,20 +123,44 @@ fn what_goes_wrong_below_http_is_retried_unless_the_target_or_size_is_the_reason
         (OutboundErrorKind::Reset, retry, "source_reset"),
         (OutboundErrorKind::Protocol, retry, "source_protocol"),
         (OutboundErrorKind::Blocked, Verdict::Fail, "blocked_target"),
-        (OutboundErrorKind::BodyTooLarge, Verdict::Fail, "response_too_large"),
+        (
+            OutboundErrorKind::BodyTooLarge,
+            Verdict::Fail,
+            "response_too_large",
+        ),
     ] {
-        let found = classify(&Failure::Outbound { kind, message: "why" }, NOW);
-        assert_eq!((found.verdict, found.code, found.message.as_str()), (verdict, code, "why"));
+        let found = classify(
+            &Failure::Outbound {
+                kind,
+                message: "why",
+            },
+            NOW,
+        );
+        assert_eq!(
+            (found.verdict, found.code, found.message.as_str()),
+            (verdict, code, "why")
+        );
     }
 }
 
 #[test]
 fn what_another_attempt_would_not_change_fails_with_its_own_code() {
-    let unresolved = RequestError::Unresolved(Unresolved { placeholder: "query.order_id".to_owned() });
+    let unresolved = RequestError::Unresolved(Unresolved {
+        placeholder: "query.order_id".to_owned(),
+    });
     let invalid = RequestError::Invalid("no URL".to_owned());
-    let pagination = PaginationError { code: "pagination_loop", message: "again".to_owned() };
-    let foreign = RequestError::Pagination(PaginationError { code: "pagination_origin", ..pagination.clone() });
-    let records = RecordsError { code: "invalid_body", message: "no JSON".to_owned() };
+    let pagination = PaginationError {
+        code: "pagination_loop",
+        message: "again".to_owned(),
+    };
+    let foreign = RequestError::Pagination(PaginationError {
+        code: "pagination_origin",
+        ..pagination.clone()
+    });
+    let records = RecordsError {
+        code: "invalid_body",
+        message: "no JSON".to_owned(),
+    };
     for (failure, code) in [
         (Failure::Request(&unresolved), "placeholder_missing"),
         (Failure::Request(&invalid), "request_invalid"),
@@ -121,7 +169,10 @@ fn what_another_attempt_would_not_change_fails_with_its_own_code() {
         (Failure::Records(&records), "invalid_body"),
     ] {
         let found = classify(&failure, NOW);
-        assert_eq!((found.verdict, found.code, found.status), (Verdict::Fail, code, None));
+        assert_eq!(
+            (found.verdict, found.code, found.status),
+            (Verdict::Fail, code, None)
+        );
     }
 }
 
@@ -141,15 +192,22 @@ fn an_error_body_is_shown_up_to_200_bytes_on_one_line_without_control_characters
         "the source answered 404 Not Found: { \"error\": [31m \"gone\" }"
     );
     let long = message("ä".repeat(101).as_bytes());
-    assert_eq!(long, format!("the source answered 404 Not Found: {}", "ä".repeat(100)));
+    assert_eq!(
+        long,
+        format!("the source answered 404 Not Found: {}", "ä".repeat(100))
+    );
     let cut = message(format!("x{}", "ä".repeat(101)).as_bytes());
     assert!(cut.ends_with('ä'), "{cut}");
 }
 
 #[test]
 fn a_credential_repeated_by_the_source_is_not_shown() {
-    let credentials = json!({"api_key": "sk_live_1", "long": "sk_live_12", "n": 123_456, "tiny": "a"});
-    let body = redact(b"bad key sk_live_12, sk_live_1 or 123456 at last", &credentials);
+    let credentials =
+        json!({"api_key": "sk_live_1", "long": "sk_live_12", "n": 123_456, "tiny": "a"});
+    let body = redact(
+        b"bad key sk_live_12, sk_live_1 or 123456 at last",
+        &credentials,
+    );
     assert_eq!(
         String::from_utf8_lossy(&body),
         "bad key [redacted], [redacted] or [redacted] at last"

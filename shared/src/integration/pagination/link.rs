@@ -19,9 +19,9 @@ pub(super) fn next(headers: &HeaderMap) -> Result<Option<String>, PaginationErro
     for header in headers.get_all(LINK) {
         let text = std::str::from_utf8(header.as_bytes())
             .map_err(|_| PaginationError::invalid("the `Link` header is not UTF-8"))?;
-        let next = parse(text)
-            .into_iter()
-            .find(|link| !link.anchored && link.relations.iter().any(|relation| relation == "next"));
+        let next = parse(text).into_iter().find(|link| {
+            !link.anchored && link.relations.iter().any(|relation| relation == "next")
+        });
         if let Some(link) = next {
             return Ok(Some(link.target));
         }
@@ -57,7 +57,10 @@ impl<'a> Input<'a> {
     }
 
     fn take_while(&mut self, what: impl Fn(char) -> bool) -> &'a str {
-        let end = self.rest.find(|character| !what(character)).unwrap_or(self.rest.len());
+        let end = self
+            .rest
+            .find(|character| !what(character))
+            .unwrap_or(self.rest.len());
         let (taken, rest) = self.rest.split_at(end);
         self.rest = rest;
         taken
@@ -88,7 +91,9 @@ impl<'a> Input<'a> {
             }
             self.skip(char::is_whitespace);
             let name = self
-                .take_while(|character| !matches!(character, '=' | ';' | ',') && !character.is_whitespace())
+                .take_while(|character| {
+                    !matches!(character, '=' | ';' | ',') && !character.is_whitespace()
+                })
                 .to_ascii_lowercase();
             self.skip(char::is_whitespace);
             let value = if self.eat('=') {
@@ -101,7 +106,10 @@ impl<'a> Input<'a> {
                 // Only the first `rel` counts.
                 "rel" if !relation_seen => {
                     relation_seen = true;
-                    link.relations = value.split_whitespace().map(str::to_ascii_lowercase).collect();
+                    link.relations = value
+                        .split_whitespace()
+                        .map(str::to_ascii_lowercase)
+                        .collect();
                 }
                 "anchor" => link.anchored = true,
                 _ => {}
@@ -113,7 +121,9 @@ impl<'a> Input<'a> {
     fn value(&mut self) -> String {
         if !self.eat('"') {
             return self
-                .take_while(|character| !matches!(character, ';' | ',') && !character.is_whitespace())
+                .take_while(|character| {
+                    !matches!(character, ';' | ',') && !character.is_whitespace()
+                })
                 .to_owned();
         }
         let mut value = String::new();
@@ -142,7 +152,10 @@ mod tests {
     fn next_of(headers: &[&str]) -> Option<String> {
         let mut map = HeaderMap::new();
         for value in headers {
-            map.append(LINK, HeaderValue::from_bytes(value.as_bytes()).expect("a header"));
+            map.append(
+                LINK,
+                HeaderValue::from_bytes(value.as_bytes()).expect("a header"),
+            );
         }
         next(&map).expect("readable")
     }
@@ -150,11 +163,22 @@ mod tests {
     #[test]
     fn the_next_link_is_found_in_any_form_the_rfc_allows() {
         for (headers, expected) in [
-            (&["<https://a.test/?page=2>; rel=\"next\""][..], Some("https://a.test/?page=2")),
-            (&["<https://a.test/?page=1>; rel=\"prev\", <https://a.test/?page=3>; rel=\"next\""], Some("https://a.test/?page=3")),
+            (
+                &["<https://a.test/?page=2>; rel=\"next\""][..],
+                Some("https://a.test/?page=2"),
+            ),
+            (
+                &["<https://a.test/?page=1>; rel=\"prev\", <https://a.test/?page=3>; rel=\"next\""],
+                Some("https://a.test/?page=3"),
+            ),
             (&["</orders?page=2>;rel=next"], Some("/orders?page=2")),
             (&["<?page=2>; REL=\"NEXT last\""], Some("?page=2")),
-            (&["<a?b=1,2;3>; title=\"one, two; <x>; rel=\\\"next\\\"\"; rel=\"last\", <b>; rel=\"last next\""], Some("b")),
+            (
+                &[
+                    "<a?b=1,2;3>; title=\"one, two; <x>; rel=\\\"next\\\"\"; rel=\"last\", <b>; rel=\"last next\"",
+                ],
+                Some("b"),
+            ),
             (&["<a>; rel=prev", "<b> ; rel = next"], Some("b")),
             (&["<a>; rel=\"last\"; rel=\"next\""], None),
             (&["<a>; rel=\"next\"; anchor=\"/other\""], None),
@@ -163,7 +187,10 @@ mod tests {
             (&["rubbish, <b>; rel=next"], Some("b")),
             (&["<unclosed; rel=next"], None),
             (&["<a>; rel=\"unclosed"], None),
-            (&["<a>; title*=UTF-8''n%c3%a4chste; rel=next; hreflang=de"], Some("a")),
+            (
+                &["<a>; title*=UTF-8''n%c3%a4chste; rel=next; hreflang=de"],
+                Some("a"),
+            ),
             (&[",, <a> ; rel=next ,"], Some("a")),
             (&[""], None),
             (&[], None),

@@ -146,7 +146,11 @@ impl Pagination {
     pub fn follows_links(&self) -> bool {
         matches!(
             self.format,
-            Format::LinkHeader | Format::Cursor { cursor_key: None, .. }
+            Format::LinkHeader
+                | Format::Cursor {
+                    cursor_key: None,
+                    ..
+                }
         )
     }
 
@@ -163,18 +167,31 @@ impl Pagination {
             set(key, limit.into());
         }
         match &self.format {
-            Format::Page { page_key, start_page, .. } => {
-                set(page_key, cursor.value.as_u64().unwrap_or(*start_page).into());
+            Format::Page {
+                page_key,
+                start_page,
+                ..
+            } => {
+                set(
+                    page_key,
+                    cursor.value.as_u64().unwrap_or(*start_page).into(),
+                );
             }
             Format::Offset { offset_key, .. } => {
                 set(offset_key, cursor.value.as_u64().unwrap_or(0).into());
             }
-            Format::Cursor { cursor_key: Some(key), .. } => {
+            Format::Cursor {
+                cursor_key: Some(key),
+                ..
+            } => {
                 if !cursor.value.is_null() {
                     set(key, cursor.value.clone());
                 }
             }
-            Format::Cursor { cursor_key: None, .. } | Format::LinkHeader => {}
+            Format::Cursor {
+                cursor_key: None, ..
+            }
+            | Format::LinkHeader => {}
         }
     }
 }

@@ -3,7 +3,9 @@
 use serde_json::Value;
 use url::Url;
 
-use super::{Cursor, CursorPlace, Format, MAX_CURSOR_BYTES, PageSeen, Pagination, PaginationError, link};
+use super::{
+    Cursor, CursorPlace, Format, MAX_CURSOR_BYTES, PageSeen, Pagination, PaginationError, link,
+};
 use crate::{expr::path::Path, integration::words::scalar_text};
 
 impl Pagination {
@@ -59,7 +61,11 @@ impl Pagination {
                 ),
             });
         }
-        Ok(Some(Cursor { value, page, digest }))
+        Ok(Some(Cursor {
+            value,
+            page,
+            digest,
+        }))
     }
 
     fn next_value(
@@ -76,7 +82,10 @@ impl Pagination {
                 ..
             } => {
                 let page = cursor.value.as_u64().unwrap_or(*start_page);
-                let more = match (flag(has_next.as_ref(), seen), count(total_pages.as_ref(), seen)?) {
+                let more = match (
+                    flag(has_next.as_ref(), seen),
+                    count(total_pages.as_ref(), seen)?,
+                ) {
                     (Some(more), _) => more,
                     (None, Some(total)) => page.saturating_sub(*start_page) + 1 < total,
                     (None, None) => self.is_full(seen),
@@ -136,14 +145,17 @@ fn resolve(target: &str, base: &Url) -> Result<Url, PaginationError> {
 }
 
 /// The cursor in a page; `None` when there is none: null, empty, false or absent.
-fn cursor_value(place: &CursorPlace, seen: &PageSeen<'_>) -> Result<Option<Value>, PaginationError> {
+fn cursor_value(
+    place: &CursorPlace,
+    seen: &PageSeen<'_>,
+) -> Result<Option<Value>, PaginationError> {
     let value = match place {
         CursorPlace::Body(path) => path.get(seen.envelope).cloned(),
         CursorPlace::Header(name) => match seen.headers.get(name) {
             Some(value) => {
-                let text = value
-                    .to_str()
-                    .map_err(|_| PaginationError::invalid(format!("the header `{name}` is not plain text")))?;
+                let text = value.to_str().map_err(|_| {
+                    PaginationError::invalid(format!("the header `{name}` is not plain text"))
+                })?;
                 Some(Value::String(text.trim().to_owned()))
             }
             None => None,
@@ -194,5 +206,10 @@ fn count(path: Option<&Path>, seen: &PageSeen<'_>) -> Result<Option<u64>, Pagina
     scalar_text(value)
         .and_then(|text| text.parse().ok())
         .map(Some)
-        .ok_or_else(|| PaginationError::invalid(format!("the total at `{}` is no whole number", path.as_str())))
+        .ok_or_else(|| {
+            PaginationError::invalid(format!(
+                "the total at `{}` is no whole number",
+                path.as_str()
+            ))
+        })
 }

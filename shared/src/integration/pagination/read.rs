@@ -77,7 +77,9 @@ impl Pagination {
         let format = match kind {
             Kind::Page => {
                 let page_key = key(config, "page_key", "page_param", faults);
-                let start_page = config.integer("start_page", START_PAGES, faults).unwrap_or(1);
+                let start_page = config
+                    .integer("start_page", START_PAGES, faults)
+                    .unwrap_or(1);
                 let total_pages = path(config, "total_pages_path", faults);
                 let has_next = path(config, "has_next_path", faults);
                 Format::Page {
@@ -113,7 +115,11 @@ impl Pagination {
 
 fn cursor(config: &mut Fields<'_>, in_body: bool, faults: &mut Faults) -> Option<Format> {
     let in_header = config
-        .choice("cursor_path_object", &[("body", false), ("header", true)], faults)
+        .choice(
+            "cursor_path_object",
+            &[("body", false), ("header", true)],
+            faults,
+        )
         .unwrap_or(false);
     let at = config.pointer("cursor_path");
     let text = config.required_string("cursor_path", faults);
@@ -121,7 +127,10 @@ fn cursor(config: &mut Fields<'_>, in_body: bool, faults: &mut Faults) -> Option
         if in_header {
             let name = HeaderName::from_bytes(text.as_bytes());
             if name.is_err() {
-                faults.push(&at, "must be a header's name, since `cursor_path_object` is `header`");
+                faults.push(
+                    &at,
+                    "must be a header's name, since `cursor_path_object` is `header`",
+                );
             }
             name.ok().map(CursorPlace::Header)
         } else {
@@ -157,7 +166,12 @@ fn cursor(config: &mut Fields<'_>, in_body: bool, faults: &mut Faults) -> Option
 }
 
 /// A parameter's name that must be there.
-fn key(config: &mut Fields<'_>, name: &'static str, alias: &'static str, faults: &mut Faults) -> Option<String> {
+fn key(
+    config: &mut Fields<'_>,
+    name: &'static str,
+    alias: &'static str,
+    faults: &mut Faults,
+) -> Option<String> {
     if config.value(name).is_none() && config.value(alias).is_none() {
         faults.push(config.pointer(name), "is required");
     }

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode, header};
 use shared::model::webhook::Retry;
 
 /// The longest wait a receiver can ask for.
-pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+pub const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
 
 /// What came of one attempt.
 #[derive(Debug)]
@@ -18,9 +18,14 @@ pub(super) struct Answer {
 /// What to do with the batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Plan {
-    Delivered { status: u16 },
+    Delivered {
+        status: u16,
+    },
     /// `block`: the receiver asked the whole webhook to wait.
-    Retry { delay: Duration, block: Option<Duration> },
+    Retry {
+        delay: Duration,
+        block: Option<Duration>,
+    },
     GiveUp,
 }
 
@@ -37,11 +42,17 @@ impl Plan {
 
 impl Answer {
     pub fn answered(status: StatusCode, headers: HeaderMap, elapsed: Duration) -> Self {
-        Self { result: Ok((status, headers)), elapsed }
+        Self {
+            result: Ok((status, headers)),
+            elapsed,
+        }
     }
 
     pub fn failed(problem: String, elapsed: Duration) -> Self {
-        Self { result: Err(problem), elapsed }
+        Self {
+            result: Err(problem),
+            elapsed,
+        }
     }
 
     pub fn status(&self) -> Option<u16> {
@@ -52,8 +63,12 @@ impl Answer {
     pub fn problem(&self) -> String {
         match &self.result {
             Ok((status, headers)) if status.is_redirection() => {
-                let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
-                let to = location.map(|location| format!(" to {location}")).unwrap_or_default();
+                let location = headers
+                    .get(header::LOCATION)
+                    .and_then(|value| value.to_str().ok());
+                let to = location
+                    .map(|location| format!(" to {location}"))
+                    .unwrap_or_default();
                 format!("the receiver answered {status}{to}; redirects are not followed")
             }
             Ok((status, _)) => format!("the receiver answered {status}"),
@@ -67,25 +82,45 @@ impl Answer {
         if *status != StatusCode::TOO_MANY_REQUESTS && *status != StatusCode::SERVICE_UNAVAILABLE {
             return None;
         }
-        let seconds: u64 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+        let seconds: u64 = headers
+            .get(header::RETRY_AFTER)?
+            .to_str()
+            .ok()?
+            .trim()
+            .parse()
+            .ok()?;
         Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
     }
 }
 
 /// Success is a 2xx and nothing else. `age`: since the batch was formed; `random`: 0 to 1.
-pub(super) fn plan(answer: &Answer, retry: &Retry, attempts: u32, age: Duration, random: f64) -> Plan {
+pub(super) fn plan(
+    answer: &Answer,
+    retry: &Retry,
+    attempts: u32,
+    age: Duration,
+    random: f64,
+) -> Plan {
     if let Ok((status, _)) = &answer.result
         && status.is_success()
     {
-        return Plan::Delivered { status: status.as_u16() };
+        return Plan::Delivered {
+            status: status.as_u16(),
+        };
     }
     if age >= Duration::from_secs(u64::from(retry.give_up_after_hours) * 3600) {
         return Plan::GiveUp;
     }
     if let Some(wait) = answer.retry_after() {
-        return Plan::Retry { delay: wait, block: Some(wait) };
+        return Plan::Retry {
+            delay: wait,
+            block: Some(wait),
+        };
     }
-    Plan::Retry { delay: backoff(retry, attempts, random), block: None }
+    Plan::Retry {
+        delay: backoff(retry, attempts, random),
+        block: None,
+    }
 }
 
 /// Exponential with full jitter: between nothing and `first_ms` doubled with each attempt, up to `max_ms`.
@@ -99,49 +134,114 @@ mod tests {
     use super::*;
 
     fn retry() -> Retry {
-        Retry { first_ms: 1000, max_ms: 60_000, give_up_after_hours: 24 }
+        Retry {
+            first_ms: 1000,
+            max_ms: 60_000,
+            give_up_after_hours: 24,
+        }
     }
 
     fn answer(status: u16, headers: &[(header::HeaderName, &str)]) -> Answer {
-        let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().expect("a value"))).collect();
-        Answer::answered(StatusCode::from_u16(status).expect("a status"), headers, Duration::ZERO)
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.parse().expect("a value")))
+            .collect();
+        Answer::answered(
+            StatusCode::from_u16(status).expect("a status"),
+            headers,
+            Duration::ZERO,
+        )
     }
 
     #[test]
     fn only_a_2xx_is_a_success() {
-        for (status, delivered) in [(200, true), (204, true), (299, true), (301, false), (404, false), (500, false)] {
+        for (status, delivered) in [
+            (200, true),
+            (204, true),
+            (299, true),
+            (301, false),
+            (404, false),
+            (500, false),
+        ] {
             let plan = plan(&answer(status, &[]), &retry(), 0, Duration::ZERO, 0.5);
-            assert_eq!(matches!(plan, Plan::Delivered { .. }), delivered, "{status}: {plan:?}");
+            assert_eq!(
+                matches!(plan, Plan::Delivered { .. }),
+                delivered,
+                "{status}: {plan:?}"
+            );
         }
     }
 
     #[test]
     fn waits_double_up_to_the_longest_with_full_jitter() {
-        let waits: Vec<_> = [0, 1, 5, 6, 40].map(|attempts| backoff(&retry(), attempts, 1.0).as_millis()).into();
+        let waits: Vec<_> = [0, 1, 5, 6, 40]
+            .map(|attempts| backoff(&retry(), attempts, 1.0).as_millis())
+            .into();
         assert_eq!(waits, [1000, 2000, 32_000, 60_000, 60_000]);
         assert_eq!(backoff(&retry(), 3, 0.25).as_millis(), 2000);
     }
 
     #[test]
     fn retry_after_blocks_the_webhook_as_long_as_asked_and_a_day_at_most() {
-        let asked = |status, value| plan(&answer(status, &[(header::RETRY_AFTER, value)]), &retry(), 0, Duration::ZERO, 1.0);
-        let wait = Duration::from_secs(7200);
-        assert_eq!(asked(429, "7200"), Plan::Retry { delay: wait, block: Some(wait) });
-        assert_eq!(asked(503, "999999999"), Plan::Retry { delay: LONGEST_RETRY_AFTER, block: Some(LONGEST_RETRY_AFTER) });
-        assert_eq!(asked(500, "7200"), Plan::Retry { delay: Duration::from_secs(1), block: None });
-        assert_eq!(asked(429, "soon"), Plan::Retry { delay: Duration::from_secs(1), block: None });
+        let asked = |status, value| {
+            plan(
+                &answer(status, &[(header::RETRY_AFTER, value)]),
+                &retry(),
+                0,
+                Duration::ZERO,
+                1.0,
+            )
+        };
+        let wait = Duration::from_hours(2);
+        assert_eq!(
+            asked(429, "7200"),
+            Plan::Retry {
+                delay: wait,
+                block: Some(wait)
+            }
+        );
+        assert_eq!(
+            asked(503, "999999999"),
+            Plan::Retry {
+                delay: LONGEST_RETRY_AFTER,
+                block: Some(LONGEST_RETRY_AFTER)
+            }
+        );
+        assert_eq!(
+            asked(500, "7200"),
+            Plan::Retry {
+                delay: Duration::from_secs(1),
+                block: None
+            }
+        );
+        assert_eq!(
+            asked(429, "soon"),
+            Plan::Retry {
+                delay: Duration::from_secs(1),
+                block: None
+            }
+        );
     }
 
     #[test]
     fn a_batch_is_given_up_after_its_time() {
-        let day = Duration::from_secs(24 * 3600);
-        assert_eq!(plan(&answer(500, &[]), &retry(), 99, day, 1.0), Plan::GiveUp);
-        assert!(matches!(plan(&answer(200, &[]), &retry(), 99, day, 1.0), Plan::Delivered { .. }));
+        let day = Duration::from_hours(24);
+        assert_eq!(
+            plan(&answer(500, &[]), &retry(), 99, day, 1.0),
+            Plan::GiveUp
+        );
+        assert!(matches!(
+            plan(&answer(200, &[]), &retry(), 99, day, 1.0),
+            Plan::Delivered { .. }
+        ));
     }
 
     #[test]
     fn a_redirect_is_a_failure_that_says_where_it_pointed() {
         let problem = answer(302, &[(header::LOCATION, "/elsewhere")]).problem();
-        assert_eq!(problem, "the receiver answered 302 Found to /elsewhere; redirects are not followed");
+        assert_eq!(
+            problem,
+            "the receiver answered 302 Found to /elsewhere; redirects are not followed"
+        );
     }
 }

@@ -13,16 +13,33 @@ impl Delivery<'_> {
         let run = self.run;
         let spec = &run.spec;
         if batch.event_type == event::RECORD {
-            let node = self.handle.stream.parse::<usize>().ok().and_then(|index| run.plan.nodes.get(index));
+            let node = self
+                .handle
+                .stream
+                .parse::<usize>()
+                .ok()
+                .and_then(|index| run.plan.nodes.get(index));
             let Some(node) = node else {
-                return Ok(Err(format!("the stream {} is none of the job", self.handle.stream)));
+                return Ok(Err(format!(
+                    "the stream {} is none of the job",
+                    self.handle.stream
+                )));
             };
-            let name = event::StreamName { resource: &node.resource, method: &node.method };
+            let name = event::StreamName {
+                resource: &node.resource,
+                method: &node.method,
+            };
             let bytes = event::record_event(spec, name, batch);
             return Ok(bytes.map(Bytes::from).map_err(|error| error.to_string()));
         }
-        let chunk = batch.chunks.first().map(|chunk| String::from_utf8_lossy(chunk)).unwrap_or_default();
-        let object = || serde_json::from_str::<Map<String, Value>>(&chunk).map_err(|error| error.to_string());
+        let chunk = batch
+            .chunks
+            .first()
+            .map(|chunk| String::from_utf8_lossy(chunk))
+            .unwrap_or_default();
+        let object = || {
+            serde_json::from_str::<Map<String, Value>>(&chunk).map_err(|error| error.to_string())
+        };
         let details = match batch.event_type.as_str() {
             event::STARTED => object(),
             event::RECORD_ERROR => object().map(event::record_error_details),
@@ -30,7 +47,8 @@ impl Delivery<'_> {
             _ => {
                 let runs = self.context.store.runs();
                 let view = until_available(|| runs.get(spec.environment_id, spec.id)).await?;
-                view.map(|view| event::terminal_details(&view)).ok_or_else(|| "the run is gone".to_owned())
+                view.map(|view| event::terminal_details(&view))
+                    .ok_or_else(|| "the run is gone".to_owned())
             }
         };
         Ok(details.map(|details| Bytes::from(event::run_event(spec, batch, &details))))

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use shared::{
     clock::Timestamp,
     ids::RunId,
-    model::event::Batch,
+    model::event::{self, Batch},
     store::{
         deliveries::{DeliveryHandle, NextBatch, Outcome},
         queue::{Claim, MAX_RESCUES, Queue},
@@ -24,8 +24,8 @@ use shared::{
 
 use self::answer::{Answer, Plan};
 use super::patience::until_available;
-use crate::measure;
 use crate::context::{Context, LoadError, LoadedRun, LoadedWebhook};
+use crate::measure;
 
 /// After so long the task goes to the end of its lane, so that a webhook's streams take turns.
 const TURN: Duration = Duration::from_secs(2);
@@ -44,12 +44,27 @@ pub async fn execute(
     run_id: RunId,
     stream: String,
 ) -> Result<&'static str, LoadError> {
-    let handle = DeliveryHandle { task: claim.id.clone(), token: claim.token.clone(), run: run_id, stream };
+    let handle = DeliveryHandle {
+        task: claim.id.clone(),
+        token: claim.token.clone(),
+        run: run_id,
+        stream,
+    };
     let Some(run) = context.run(run_id).await? else {
-        until_available(|| context.store.finish_task(Queue::Deliveries, &claim.id, &claim.token)).await?;
+        until_available(|| {
+            context
+                .store
+                .finish_task(Queue::Deliveries, &claim.id, &claim.token)
+        })
+        .await?;
         return Ok("dropped");
     };
-    let delivery = Delivery { context, run: &run, handle: &handle, rescues: claim.rescues };
+    let delivery = Delivery {
+        context,
+        run: &run,
+        handle: &handle,
+        rescues: claim.rescues,
+    };
     let turn_ends = Instant::now() + TURN;
     let mut next = until_available(|| context.store.take_batch(&handle)).await?;
     loop {
@@ -80,21 +95,46 @@ enum Step {
 impl Delivery<'_> {
     async fn deliver(&self, batch: &Batch, go_on: bool) -> Result<Step, LoadError> {
         let spec = &self.run.spec;
-        let webhook = match self.context.webhook(spec.environment_id, spec.webhook_id).await {
+        let webhook = match self
+            .context
+            .webhook(spec.environment_id, spec.webhook_id)
+            .await
+        {
             Ok(Some(webhook)) => webhook,
-            Ok(None) => return self.dead(batch, None, "the webhook was deleted", go_on).await,
+            Ok(None) => {
+                return self
+                    .dead(batch, None, "the webhook was deleted", go_on)
+                    .await;
+            }
             Err(LoadError::Store(error)) => return Err(error.into()),
             Err(error) => {
                 tracing::error!(run.id = %spec.id, webhook.id = %spec.webhook_id, error = %error,
                     "a delivery can't be prepared; it is tried again");
-                return self.delay(batch, OWN_FAULT_DELAY, None, false, "retried").await;
+                return self
+                    .delay(batch, OWN_FAULT_DELAY, None, false, "retried")
+                    .await;
             }
         };
         if self.rescues > MAX_RESCUES {
-            return self.dead(batch, None, "the worker crashed each time it sent this batch", go_on).await;
+            return self
+                .dead(
+                    batch,
+                    None,
+                    "the worker crashed each time it sent this batch",
+                    go_on,
+                )
+                .await;
         }
         if !webhook.active {
-            return self.delay(batch, DISABLED_LOOK, Some(DISABLED_LOOK), false, "webhook_off").await;
+            return self
+                .delay(
+                    batch,
+                    DISABLED_LOOK,
+                    Some(DISABLED_LOOK),
+                    false,
+                    "webhook_off",
+                )
+                .await;
         }
         let body = match self.bytes(batch).await? {
             Ok(body) => body,
@@ -113,41 +153,80 @@ impl Delivery<'_> {
         go_on: bool,
     ) -> Result<Step, LoadError> {
         let spec = &self.run.spec;
-        let age = Duration::from_millis(u64::try_from(Timestamp::now().0 - batch.created_ms).unwrap_or(0));
-        let plan = answer::plan(&answer, &webhook.delivery.retry, batch.attempts, age, rand::random());
+        let age = Duration::from_millis(
+            u64::try_from(Timestamp::now().0 - batch.created_ms).unwrap_or(0),
+        );
+        let plan = answer::plan(
+            &answer,
+            &webhook.delivery.retry,
+            batch.attempts,
+            age,
+            rand::random(),
+        );
         measure::delivery(plan.word(), answer.elapsed, batch.records);
         match plan {
             Plan::Delivered { status } => {
-                let next = self.settle_as(batch, Outcome::Delivered { status }, go_on).await?;
-                tracing::debug!(run.id = %spec.id, webhook.id = %spec.webhook_id, event.id = %batch.event,
-                    event = batch.event_type, records = batch.records, attempt = batch.attempts + 1, "delivered");
+                let next = self
+                    .settle_as(batch, Outcome::Delivered { status }, go_on)
+                    .await?;
+                self.log_delivered(batch, status);
                 Ok(Step::Settled(next))
             }
             Plan::Retry { delay, block } => {
                 tracing::warn!(run.id = %spec.id, webhook.id = %spec.webhook_id, event.id = %batch.event,
                     attempt = batch.attempts + 1, delay_ms = delay.as_millis(), error = %answer.problem(),
                     "a delivery was not accepted and will be tried again");
-                self.delay(batch, delay, block, block.is_none(), "retried").await
+                self.delay(batch, delay, block, block.is_none(), "retried")
+                    .await
             }
             Plan::GiveUp => {
                 let reason = answer.problem();
                 tracing::warn!(run.id = %spec.id, webhook.id = %spec.webhook_id, event.id = %batch.event,
                     attempts = batch.attempts + 1, error = %reason, "a delivery was given up; it is a dead letter now");
-                let outcome = Outcome::Dead { status: answer.status(), reason: &reason, body };
+                let outcome = Outcome::Dead {
+                    status: answer.status(),
+                    reason: &reason,
+                    body,
+                };
                 Ok(Step::Settled(self.settle_as(batch, outcome, go_on).await?))
             }
         }
     }
 
-    async fn dead(&self, batch: &Batch, status: Option<u16>, reason: &str, go_on: bool) -> Result<Step, LoadError> {
+    /// The end of a run is worth a line; its records are told by metrics and `/event`.
+    fn log_delivered(&self, batch: &Batch, status: u16) {
+        let (run, attempt) = (self.run.spec.id, batch.attempts + 1);
+        if event::TERMINAL.contains(&batch.event_type.as_str()) {
+            tracing::info!(run.id = %run, event = batch.event_type, event.id = %batch.event, attempt, "run ended; its last event was acknowledged");
+        } else {
+            tracing::debug!(run.id = %run, event = batch.event_type, event.id = %batch.event, records = batch.records, attempt, status, "delivered");
+        }
+    }
+
+    async fn dead(
+        &self,
+        batch: &Batch,
+        status: Option<u16>,
+        reason: &str,
+        go_on: bool,
+    ) -> Result<Step, LoadError> {
         let body = self.bytes(batch).await?.unwrap_or_default();
         tracing::warn!(run.id = %self.run.spec.id, event.id = %batch.event, reason, "a batch is a dead letter now");
-        let outcome = Outcome::Dead { status, reason, body: &body };
+        let outcome = Outcome::Dead {
+            status,
+            reason,
+            body: &body,
+        };
         Ok(Step::Settled(self.settle_as(batch, outcome, go_on).await?))
     }
 
     /// Settles, and finds its way when an earlier answer of the store was lost.
-    async fn settle_as(&self, batch: &Batch, outcome: Outcome<'_>, go_on: bool) -> Result<NextBatch, LoadError> {
+    async fn settle_as(
+        &self,
+        batch: &Batch,
+        outcome: Outcome<'_>,
+        go_on: bool,
+    ) -> Result<NextBatch, LoadError> {
         let store = &self.context.store;
         let mut calls = 0_u32;
         let settled = until_available(|| {
@@ -171,7 +250,8 @@ impl Delivery<'_> {
         word: &'static str,
     ) -> Result<Step, LoadError> {
         let store = &self.context.store;
-        until_available(|| store.retry_delivery(self.handle, batch.event, delay, block, counts)).await?;
+        until_available(|| store.retry_delivery(self.handle, batch.event, delay, block, counts))
+            .await?;
         Ok(Step::Delayed(word))
     }
 }

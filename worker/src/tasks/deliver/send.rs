@@ -26,11 +26,21 @@ const TRUTO_SIGNATURE: HeaderName = HeaderName::from_static("x-truto-signature")
 
 /// Sends the batch once. The timestamp and the signatures are fresh at every
 /// attempt, the id and the bytes are not.
-pub(super) async fn send(context: &Context, webhook: &LoadedWebhook, batch: &Batch, body: Bytes) -> Answer {
+pub(super) async fn send(
+    context: &Context,
+    webhook: &LoadedWebhook,
+    batch: &Batch,
+    body: Bytes,
+) -> Answer {
     let began = Instant::now();
     let headers = match headers(webhook, batch, &body) {
         Ok(headers) => headers,
-        Err(error) => return Answer::failed(format!("the headers can't be made: {error}"), began.elapsed()),
+        Err(error) => {
+            return Answer::failed(
+                format!("the headers can't be made: {error}"),
+                began.elapsed(),
+            );
+        }
     };
     let request = HttpRequest {
         method: http::Method::POST,
@@ -40,15 +50,23 @@ pub(super) async fn send(context: &Context, webhook: &LoadedWebhook, batch: &Bat
         timeout: std::time::Duration::from_millis(u64::from(webhook.delivery.timeout_ms)),
         shown_url: None,
     };
-    match context.outbound.send(request, Redirects::None, ANSWER_BYTES).await {
+    match context
+        .outbound
+        .send(request, Redirects::None, ANSWER_BYTES)
+        .await
+    {
         Ok(mut response) => {
             let (status, headers) = (response.status, response.headers.clone());
             // A success counts once its whole answer (or the bound of it) has arrived in time; a reset before
             // that is a failure, since the receiver may have failed in the middle.
-            let read = response.prefix(usize::try_from(ANSWER_BYTES).unwrap_or(usize::MAX)).await;
+            let read = response
+                .prefix(usize::try_from(ANSWER_BYTES).unwrap_or(usize::MAX))
+                .await;
             match read {
                 Ok(_) => Answer::answered(status, headers, began.elapsed()),
-                Err(error) => Answer::failed(format!("after status {status}: {error}"), began.elapsed()),
+                Err(error) => {
+                    Answer::failed(format!("after status {status}: {error}"), began.elapsed())
+                }
             }
         }
         Err(error) => Answer::failed(error.to_string(), began.elapsed()),
@@ -62,20 +80,32 @@ fn headers(
 ) -> Result<HeaderMap, http::header::InvalidHeaderValue> {
     let id = batch.event.to_string();
     let seconds = Timestamp::now().0 / 1000;
-    let signatures: Vec<String> =
-        webhook.keys.iter().map(|key| key.standard_webhooks(&id, seconds, body)).collect();
+    let signatures: Vec<String> = webhook
+        .keys
+        .iter()
+        .map(|key| key.standard_webhooks(&id, seconds, body))
+        .collect();
     let mut headers = webhook.headers.clone();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     headers.insert(WEBHOOK_ID, HeaderValue::from_str(&id)?);
     headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(seconds));
-    headers.insert(WEBHOOK_SIGNATURE, HeaderValue::from_str(&signatures.join(" "))?);
+    headers.insert(
+        WEBHOOK_SIGNATURE,
+        HeaderValue::from_str(&signatures.join(" "))?,
+    );
     if let Some(key) = webhook.keys.first() {
         let digest = key.body_hmac(body);
         let text = match webhook.legacy_encoding {
             SignatureEncoding::Hex => hex::encode(digest),
             SignatureEncoding::Base64 => base64::engine::general_purpose::STANDARD.encode(digest),
         };
-        headers.insert(TRUTO_SIGNATURE, HeaderValue::from_str(&format!("format=sha256,v={text}"))?);
+        headers.insert(
+            TRUTO_SIGNATURE,
+            HeaderValue::from_str(&format!("format=sha256,v={text}"))?,
+        );
         headers.insert(HANDLED_SIGNATURE, HeaderValue::from_str(&text)?);
     }
     Ok(headers)

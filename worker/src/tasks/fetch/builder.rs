@@ -102,10 +102,18 @@ impl PartBuilder {
                 }
             }
         }
-        let body = FetchBody { parents, ..FetchBody::default() }.to_json();
+        let body = FetchBody {
+            parents,
+            ..FetchBody::default()
+        }
+        .to_json();
         self.bytes += body.len() * self.kids.len();
         for kid in &self.kids {
-            self.children.push(Child { node: *kid, position: self.records, body: body.clone() });
+            self.children.push(Child {
+                node: *kid,
+                position: self.records,
+                body: body.clone(),
+            });
         }
     }
 
@@ -115,7 +123,10 @@ impl PartBuilder {
         }
         let mut bytes = std::mem::take(&mut self.chunk);
         close_chunk(&mut bytes, self.chunk_records);
-        self.chunks.push(Chunk { records: self.chunk_records, bytes: Bytes::from(bytes) });
+        self.chunks.push(Chunk {
+            records: self.chunk_records,
+            bytes: Bytes::from(bytes),
+        });
         self.chunk_records = 0;
     }
 

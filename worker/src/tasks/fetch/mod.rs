@@ -34,8 +34,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::reader::{Next, Part, Read, Reader};
 use super::patience::until_available;
-use crate::measure;
 use crate::context::{Context, LoadError, LoadedAccount, LoadedRun};
+use crate::measure;
 
 /// Parts between reader and committer: one is read while one is committed.
 const PARTS_AHEAD: usize = 1;
@@ -59,14 +59,19 @@ impl Fetch {
     }
 
     pub fn method(&self) -> Result<&Method, String> {
-        self.run.integration.method(&self.node().resource, &self.node().method)
+        self.run
+            .integration
+            .method(&self.node().resource, &self.node().method)
     }
 
     /// Placeholders with a ready value: those of the ancestors' records, and `previous_run_date`.
     pub fn exact(&self) -> BTreeMap<String, Value> {
         let mut exact = self.body.parents.clone();
         if let Some(previous) = self.run.previous.get(self.node).copied().flatten() {
-            exact.insert("previous_run_date".to_owned(), Value::String(previous.to_string()));
+            exact.insert(
+                "previous_run_date".to_owned(),
+                Value::String(previous.to_string()),
+            );
         }
         exact
     }
@@ -99,32 +104,74 @@ pub async fn execute(
     body: FetchBody,
 ) -> Result<&'static str, LoadError> {
     let Some(run) = context.run(run_id).await? else {
-        until_available(|| context.store.finish_task(Queue::Fetches, &claim.id, &claim.token)).await?;
+        until_available(|| {
+            context
+                .store
+                .finish_task(Queue::Fetches, &claim.id, &claim.token)
+        })
+        .await?;
         return Ok("dropped");
     };
-    let handle = FetchHandle { task: claim.id.clone(), token: claim.token.clone(), run: run_id, node };
+    let handle = FetchHandle {
+        task: claim.id.clone(),
+        token: claim.token.clone(),
+        run: run_id,
+        node,
+    };
     let spec = &run.spec;
     let parents = body.parents.clone();
-    let failing = report::Failing { context, run: &run, handle: &handle, parents: &parents };
+    let failing = report::Failing {
+        context,
+        run: &run,
+        handle: &handle,
+        parents: &parents,
+    };
     if run.plan.nodes.get(node).is_none() {
-        return failing.give_up_because("internal_error", "the task names a node that the job lacks", 0, 0).await;
+        return failing
+            .give_up_because(
+                "internal_error",
+                "the task names a node that the job lacks",
+                0,
+                0,
+            )
+            .await;
     }
     if claim.rescues > MAX_RESCUES || claim.attempt > errors::MAX_ATTEMPTS {
         let message = "the worker crashed each time it worked on this request; it was given up";
-        return failing.give_up_because("worker_crashed", message, claim.attempt, 0).await;
+        return failing
+            .give_up_because("worker_crashed", message, claim.attempt, 0)
+            .await;
     }
-    let account = match context.account(spec.environment_id, spec.integrated_account_id).await {
+    let account = match context
+        .account(spec.environment_id, spec.integrated_account_id)
+        .await
+    {
         Ok(Some(account)) if account.active => account,
         Ok(_) => {
             let message = "the integrated account was deleted or is not active any more";
-            return failing.give_up_because("account_not_active", message, claim.attempt, 0).await;
+            return failing
+                .give_up_because("account_not_active", message, claim.attempt, 0)
+                .await;
         }
         Err(LoadError::Store(error)) => return Err(error.into()),
         Err(error) => {
-            return failing.give_up_because("credentials_unreadable", &error.to_string(), claim.attempt, 0).await;
+            return failing
+                .give_up_because(
+                    "credentials_unreadable",
+                    &error.to_string(),
+                    claim.attempt,
+                    0,
+                )
+                .await;
         }
     };
-    let fetch = std::sync::Arc::new(Fetch { run: run.clone(), account, node, gate, body });
+    let fetch = std::sync::Arc::new(Fetch {
+        run: run.clone(),
+        account,
+        node,
+        gate,
+        body,
+    });
     let (sender, parts) = mpsc::channel(PARTS_AHEAD);
     let reader = Reader::new(context.clone(), fetch.clone(), sender);
     // The reader ends with this task: its handle aborts it.
@@ -146,22 +193,57 @@ async fn commit_parts(
     while let Some(read) = parts.recv().await {
         let part = match read {
             Read::Part(part) => part,
-            Read::Failed { failure, requests, url } => {
-                let problem = report::Problem { failure: &failure, requests, url, attempt };
+            Read::Failed {
+                failure,
+                requests,
+                url,
+            } => {
+                let problem = report::Problem {
+                    failure: &failure,
+                    requests,
+                    url,
+                    attempt,
+                };
                 return settle_failure(context, fetch, handle, &problem, failing).await;
             }
         };
-        let Part { chunks, children, records, requests, pages, next } = part;
+        let Part {
+            chunks,
+            children,
+            records,
+            requests,
+            pages,
+            next,
+        } = part;
         let (after, body) = match next {
             Next::Done => (After::Done, String::new()),
             Next::Page(cursor) => (After::NextPage, task_body(fetch, Some(cursor), 0, 0)),
-            Next::SamePage { cursor, skip, digest } => {
-                let after = if may_park { After::NextPage } else { After::SamePage };
+            Next::SamePage {
+                cursor,
+                skip,
+                digest,
+            } => {
+                let after = if may_park {
+                    After::NextPage
+                } else {
+                    After::SamePage
+                };
                 (after, task_body(fetch, cursor, skip, digest))
             }
         };
         let mid_page = after == After::SamePage;
-        let commit = PageCommit { handle, step, after, body, requests, pages, records, chunks, children, lease: LEASE };
+        let commit = PageCommit {
+            handle,
+            step,
+            after,
+            body,
+            requests,
+            pages,
+            records,
+            chunks,
+            children,
+            lease: LEASE,
+        };
         let began = std::time::Instant::now();
         let committed = until_available(|| context.store.commit_page(&commit)).await?;
         measure::committed(began.elapsed(), records);
@@ -188,21 +270,41 @@ async fn commit_parts(
 }
 
 /// Waits in the middle of a page for the receiver to catch up; false when it does not.
-async fn wait_for_receiver(context: &Context, fetch: &Fetch, handle: &FetchHandle) -> Result<bool, LoadError> {
+async fn wait_for_receiver(
+    context: &Context,
+    fetch: &Fetch,
+    handle: &FetchHandle,
+) -> Result<bool, LoadError> {
     let began = std::time::Instant::now();
     while began.elapsed() < MID_PAGE_PATIENCE {
         tokio::time::sleep(MID_PAGE_LOOK).await;
         let webhook = fetch.run.spec.webhook_id;
-        if !until_available(|| context.store.is_over_mark(handle.run, handle.node, webhook)).await? {
+        if !until_available(|| context.store.is_over_mark(handle.run, handle.node, webhook)).await?
+        {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-fn task_body(fetch: &Fetch, cursor: Option<shared::integration::Cursor>, skip: u64, skip_digest: u64) -> String {
-    let body = FetchBody { parents: fetch.body.parents.clone(), cursor, skip, skip_digest };
-    TaskBody::Fetch { node: fetch.node, gate: fetch.gate, body }.to_string()
+fn task_body(
+    fetch: &Fetch,
+    cursor: Option<shared::integration::Cursor>,
+    skip: u64,
+    skip_digest: u64,
+) -> String {
+    let body = FetchBody {
+        parents: fetch.body.parents.clone(),
+        cursor,
+        skip,
+        skip_digest,
+    };
+    TaskBody::Fetch {
+        node: fetch.node,
+        gate: fetch.gate,
+        body,
+    }
+    .to_string()
 }
 
 /// Retries, waits or gives up, as the classification says.
@@ -219,17 +321,24 @@ async fn settle_failure(
     match classified.verdict {
         Verdict::RateLimited { wait } => {
             tracing::info!(run.id = %run, task.id = %handle.task, resource, wait_ms = wait.as_millis(), "the source asked to wait");
-            let step =
-                until_available(|| context.store.limit_fetch(handle, wait, problem.requests, resource)).await?;
+            let step = until_available(|| {
+                context
+                    .store
+                    .limit_fetch(handle, wait, problem.requests, resource)
+            })
+            .await?;
             Ok(outcome(step, "rate_limited"))
         }
         Verdict::Retry { after } if problem.attempt + 1 < errors::MAX_ATTEMPTS => {
-            let delay = after.unwrap_or_else(|| errors::backoff(problem.attempt + 1, rand::random()));
+            let delay =
+                after.unwrap_or_else(|| errors::backoff(problem.attempt + 1, rand::random()));
             tracing::info!(
                 run.id = %run, task.id = %handle.task, resource, attempt = problem.attempt + 1, code = classified.code,
                 delay_ms = delay.as_millis(), error = %classified.message, "a request failed and will be tried again"
             );
-            let step = until_available(|| context.store.retry_fetch(handle, delay, problem.requests)).await?;
+            let step =
+                until_available(|| context.store.retry_fetch(handle, delay, problem.requests))
+                    .await?;
             Ok(outcome(step, "retried"))
         }
         Verdict::Retry { .. } | Verdict::Fail => failing.give_up(problem).await,

@@ -25,14 +25,21 @@ const PART_BYTES: usize = 1024 * 1024;
 const MAX_PAGE_BYTES: u64 = 1024 * 1024 * 1024;
 /// Bytes of an error's body that are read.
 const ERROR_BODY_BYTES: usize = 4 * 1024;
-const LIMITS: SplitLimits =
-    SplitLimits { record_bytes: 4 * 1024 * 1024, envelope_bytes: 1024 * 1024, depth: 128 };
+const LIMITS: SplitLimits = SplitLimits {
+    record_bytes: 4 * 1024 * 1024,
+    envelope_bytes: 1024 * 1024,
+    depth: 128,
+};
 
 /// What the reader tells the committer.
 pub(super) enum Read {
     Part(Part),
     /// Nothing follows.
-    Failed { failure: Classified, requests: u32, url: Option<(String, String)> },
+    Failed {
+        failure: Classified,
+        requests: u32,
+        url: Option<(String, String)>,
+    },
 }
 
 /// A part of a page, up to a whole one.
@@ -50,7 +57,11 @@ pub(super) enum Next {
     Done,
     Page(Cursor),
     /// In the middle of the page at `cursor`, `skip` records of it read with this digest.
-    SamePage { cursor: Option<Cursor>, skip: u64, digest: u64 },
+    SamePage {
+        cursor: Option<Cursor>,
+        skip: u64,
+        digest: u64,
+    },
 }
 
 enum Stop {
@@ -69,7 +80,11 @@ impl From<Failure<'_>> for Stop {
 
 impl From<OutboundError> for Stop {
     fn from(error: OutboundError) -> Self {
-        Failure::Outbound { kind: error.kind, message: &error.message }.into()
+        Failure::Outbound {
+            kind: error.kind,
+            message: &error.message,
+        }
+        .into()
     }
 }
 
@@ -125,7 +140,13 @@ pub(super) struct Reader {
 
 impl Reader {
     pub fn new(context: Arc<Context>, fetch: Arc<Fetch>, parts: mpsc::Sender<Read>) -> Self {
-        Self { context, fetch, parts, requests: 0, url: None }
+        Self {
+            context,
+            fetch,
+            parts,
+            requests: 0,
+            url: None,
+        }
     }
 
     pub async fn run(mut self) {
@@ -134,14 +155,20 @@ impl Reader {
             Err(Stop::Failed(failure)) => failure,
             Err(Stop::Changed) => internal("the page changed while it was read again"),
         };
-        let failed = Read::Failed { failure, requests: self.requests, url: self.url.take() };
+        let failed = Read::Failed {
+            failure,
+            requests: self.requests,
+            url: self.url.take(),
+        };
         // The committer is gone only when the task is over.
         self.parts.send(failed).await.ok();
     }
 
     async fn read_pages(&mut self) -> Result<(), Stop> {
         let fetch = self.fetch.clone();
-        let method = fetch.method().map_err(|message| Stop::Failed(internal(&message)))?;
+        let method = fetch
+            .method()
+            .map_err(|message| Stop::Failed(internal(&message)))?;
         let mut cursor = fetch.body.cursor.clone();
         let mut resume = (fetch.body.skip, fetch.body.skip_digest);
         loop {
@@ -174,7 +201,9 @@ impl Reader {
         let id = node.id.as_ref().map(render).transpose()?;
         let body = node.body.as_ref().map(render).transpose()?;
         scope.roots.push(("query", &query));
-        scope.roots.push(("credentials", &fetch.account.credentials));
+        scope
+            .roots
+            .push(("credentials", &fetch.account.credentials));
         if let Some(id) = &id {
             scope.roots.push(("id", id));
         }
@@ -212,7 +241,11 @@ impl Reader {
                 return Err(Stop::Changed);
             }
             if page.builder.bytes() >= PART_BYTES {
-                let next = Next::SamePage { cursor: at.cloned(), skip: page.seen, digest: page.digest.digest() };
+                let next = Next::SamePage {
+                    cursor: at.cloned(),
+                    skip: page.seen,
+                    digest: page.digest.digest(),
+                };
                 self.send(page.builder.take(), 0, next).await?;
             }
         }
@@ -235,7 +268,10 @@ impl Reader {
     }
 
     async fn exchange(&self, request: HttpRequest) -> Result<Response, Stop> {
-        let sent = self.context.outbound.send(request, Redirects::SameOrigin, MAX_PAGE_BYTES);
+        let sent = self
+            .context
+            .outbound
+            .send(request, Redirects::SameOrigin, MAX_PAGE_BYTES);
         let mut response = sent.await?;
         if response.status.is_success() {
             return Ok(response);
@@ -244,13 +280,33 @@ impl Reader {
         let body = response.prefix(ERROR_BODY_BYTES).await.unwrap_or_default();
         let body_prefix = errors::redact(&body, &self.fetch.account.credentials);
         let (status, headers) = (response.status, &response.headers);
-        Err(Failure::Status { status, headers, body_prefix: &body_prefix }.into())
+        Err(Failure::Status {
+            status,
+            headers,
+            body_prefix: &body_prefix,
+        }
+        .into())
     }
 
-    async fn send(&mut self, built: super::builder::Built, pages: u32, next: Next) -> Result<(), Stop> {
+    async fn send(
+        &mut self,
+        built: super::builder::Built,
+        pages: u32,
+        next: Next,
+    ) -> Result<(), Stop> {
         let requests = std::mem::take(&mut self.requests);
-        let part = Part { chunks: built.chunks, children: built.children, records: built.records, requests, pages, next };
-        self.parts.send(Read::Part(part)).await.map_err(|_| Stop::Unwanted)
+        let part = Part {
+            chunks: built.chunks,
+            children: built.children,
+            records: built.records,
+            requests,
+            pages,
+            next,
+        };
+        self.parts
+            .send(Read::Part(part))
+            .await
+            .map_err(|_| Stop::Unwanted)
     }
 }
 

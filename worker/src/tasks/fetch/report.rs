@@ -33,7 +33,10 @@ pub(super) struct Failing<'a> {
 
 impl Failing<'_> {
     pub async fn give_up(&self, problem: &Problem<'_>) -> Result<&'static str, LoadError> {
-        let request = problem.url.as_ref().map(|(method, url)| json!({"method": method, "url": url}));
+        let request = problem
+            .url
+            .as_ref()
+            .map(|(method, url)| json!({"method": method, "url": url}));
         self.record(
             problem.failure.code,
             &problem.failure.message,
@@ -52,7 +55,8 @@ impl Failing<'_> {
         attempts: u32,
         requests: u32,
     ) -> Result<&'static str, LoadError> {
-        self.record(code, message, None, None, attempts, requests).await
+        self.record(code, message, None, None, attempts, requests)
+            .await
     }
 
     async fn record(
@@ -66,7 +70,9 @@ impl Failing<'_> {
     ) -> Result<&'static str, LoadError> {
         let node = self.run.plan.nodes.get(self.handle.node);
         let resource = node.map_or("", |node| node.resource.as_str());
-        let policy = node.and_then(|node| node.error_handling).unwrap_or(self.run.spec.error_handling);
+        let policy = node
+            .and_then(|node| node.error_handling)
+            .unwrap_or(self.run.spec.error_handling);
         let error = json!({
             "resource": resource,
             "method": node.map(|node| &node.method),
@@ -82,7 +88,14 @@ impl Failing<'_> {
             run.id = %self.handle.run, task.id = %self.handle.task, resource, code, status, attempts, error = message,
             "a fetch was given up"
         );
-        let failure = FetchFailure { requests, error: error.to_string(), policy, code, message, resource };
+        let failure = FetchFailure {
+            requests,
+            error: error.to_string(),
+            policy,
+            code,
+            message,
+            resource,
+        };
         let step = until_available(|| self.context.store.fail_fetch(self.handle, &failure)).await?;
         Ok(outcome(step, "failed"))
     }

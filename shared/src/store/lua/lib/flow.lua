@@ -10,6 +10,7 @@ local function flow_add(base, run_key, n, webhook, bytes)
   local flow_key = base .. ':flow:' .. webhook
   local stream = redis.call('HINCRBY', run_key, 's' .. n .. ':bytes', bytes)
   local total = redis.call('HINCRBY', flow_key, 'bytes', bytes)
+  redis.call('INCRBY', base .. ':undelivered_bytes', bytes)
   if stream > STREAM_HIGH then
     redis.call('HSET', run_key, 's' .. n .. ':over', 1)
   end
@@ -56,6 +57,7 @@ local function flow_remove(base, run_key, n, webhook, bytes)
   local flow_key = base .. ':flow:' .. webhook
   local stream = redis.call('HINCRBY', run_key, 's' .. n .. ':bytes', 0 - bytes)
   local total = redis.call('HINCRBY', flow_key, 'bytes', 0 - bytes)
+  redis.call('DECRBY', base .. ':undelivered_bytes', bytes)
   local released = false
   if stream < STREAM_LOW and redis.call('HDEL', run_key, 's' .. n .. ':over') == 1 then
     released = true

@@ -1,0 +1,112 @@
+//! The tenancy matrix: every documented operation with an id, called with an id of
+//! another environment, answers as if there were no such object.
+
+use serde_json::{Value, json};
+use shared::model::token::Scope;
+
+use crate::{
+    openapi::{operations, request},
+    source,
+    support::{BASE, Client, send},
+};
+
+/// One object of each kind; its id by the kind's path.
+async fn one_of_each(client: &Client) -> Vec<(&'static str, String)> {
+    let account = client.account(&source::start()).await;
+    let (job, webhook) = (client.sync_job().await, client.webhook().await);
+    let run = json!({"sync_job_id": job, "integrated_account_id": account, "webhook_id": webhook});
+    let run = client.post("/sync-job-run", run).await.expect(201).id();
+    let integration = json!({"label": "A", "config": {"base_url": "https://a.example", "authorization": {"format": "none"},
+                             "resources": {"orders": {"list": {"path": "/orders"}}}}});
+    let integration = client
+        .put("/integration/theirs", integration)
+        .await
+        .expect(201)
+        .id();
+    vec![
+        ("webhook", webhook),
+        ("integration", integration),
+        ("integrated-account", account),
+        ("sync-job", job),
+        ("sync-job-run", run),
+    ]
+}
+
+/// A body that is valid for its operation, so that nothing but the id can be wrong.
+fn body(path: &str, verb: &str) -> Value {
+    match (path, verb) {
+        ("sync-job-run/{id}", "PATCH") => json!({"status": "stopped"}),
+        (path, _) if path.ends_with("/credentials") => {
+            json!({"credentials": {"api_key": "some-key"}})
+        }
+        _ => json!({}),
+    }
+}
+
+#[tokio::test]
+async fn ids_of_another_environment_answer_404_everywhere() {
+    let api = crate::support::start().await;
+    let other = client(&api).await;
+    let foreign = one_of_each(&api.client).await;
+    let mut tried = 0;
+    for (verb, path, _) in operations() {
+        let Some(rest) = path
+            .strip_prefix(&format!("{BASE}/"))
+            .filter(|rest| rest.contains('{'))
+        else {
+            continue;
+        };
+        // A PUT of an integration makes one: a name is no id, and the foreign one isn't seen.
+        if rest == "integration/{name}" && verb == "PUT" {
+            continue;
+        }
+        let kind = rest.split('/').next().expect("a kind");
+        let (_, id) = foreign
+            .iter()
+            .find(|(known, _)| *known == kind)
+            .unwrap_or_else(|| panic!("no object for {path}"));
+        let call = request(&other, &verb, &path, id, "");
+        let call = if verb == "GET" || verb == "DELETE" {
+            call
+        } else {
+            call.json(&body(rest, verb.as_str()))
+        };
+        let foreign_answer = send(call).await;
+        foreign_answer.refused(404, "not_found");
+        tried += 1;
+    }
+    assert!(tried >= 20, "{tried} operations were tried");
+    for (kind, id) in &foreign {
+        api.client.get(&format!("/{kind}/{id}")).await.expect(200);
+        assert!(
+            !other
+                .get(&format!("/{kind}?limit=200"))
+                .await
+                .expect(200)
+                .text
+                .contains(id.as_str()),
+            "{kind}"
+        );
+    }
+    // Neither in a body.
+    let by_kind = |wanted: &str| {
+        foreign
+            .iter()
+            .find(|(kind, _)| *kind == wanted)
+            .map(|(_, id)| id.clone())
+    };
+    let run = json!({"sync_job_id": by_kind("sync-job"), "integrated_account_id": by_kind("integrated-account"),
+                     "webhook_id": by_kind("webhook")});
+    let pointers = other
+        .post("/sync-job-run", run)
+        .await
+        .refused(422, "validation_failed");
+    assert_eq!(
+        pointers,
+        ["/sync_job_id", "/integrated_account_id", "/webhook_id"]
+    );
+}
+
+async fn client(api: &crate::support::Api) -> Client {
+    crate::support::client(&api.store, &api.origin, "second", Scope::Admin).await
+}

@@ -1,0 +1,121 @@
+//! Processes that die in the middle of a run.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use syncline_tests::source::Source;
+
+use crate::{
+    ledger::{Ledger, sorted},
+    scenario::{Setup, Shop, Syncing},
+};
+
+const SHOP: Shop = Shop {
+    orders: 200,
+    per_page: 10,
+    lines: 2,
+};
+
+/// Slow enough that a run is caught in the middle.
+fn slow_shop() -> Result<Source> {
+    Source::json(|request| {
+        std::thread::sleep(Duration::from_millis(15));
+        SHOP.answer(request)
+    })
+}
+
+async fn in_the_middle(sync: &Syncing, run: &str) -> Result<()> {
+    sync.wait(run, "the middle of the run", |state| {
+        state["records_delivered"].as_u64() > Some(60)
+    })
+    .await?;
+    Ok(())
+}
+
+async fn complete(sync: &Syncing, run: &str) -> Result<()> {
+    let run = sync.finish(run).await?;
+    assert_eq!(run["status"], "completed", "{run}");
+    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
+    assert_eq!(ledger.sorted("wms/order-items"), sorted(SHOP.all_lines()));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_worker_loses_nothing_and_another_one_goes_on() -> Result<()> {
+    let mut sync = Syncing::of(
+        slow_shop()?,
+        Setup {
+            workers: 2,
+            ..Setup::default()
+        },
+    )
+    .await?;
+    let run = sync.start_run().await?;
+    in_the_middle(&sync, &run).await?;
+    sync.stack.workers[0].kill()?;
+    complete(&sync, &run).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_api_loses_no_run_it_accepted() -> Result<()> {
+    let mut sync = Syncing::of(slow_shop()?, Setup::default()).await?;
+    let run = sync.start_run().await?;
+    sync.stack.api.kill()?;
+    sync.stack.restart_api()?;
+    complete(&sync, &run).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_redis_comes_back_with_everything_and_the_run_goes_on_by_itself() -> Result<()> {
+    let mut sync = Syncing::of(slow_shop()?, Setup::default()).await?;
+    let run = sync.start_run().await?;
+    in_the_middle(&sync, &run).await?;
+    sync.stack.redis.kill()?;
+    let (status, answer) = sync
+        .rest
+        .call(reqwest::Method::GET, "/sync-job", None)
+        .await?;
+    assert_eq!(
+        (status.as_u16(), answer["error"]["code"].as_str()),
+        (503, Some("store_unavailable"))
+    );
+    sync.stack.redis.restart()?;
+    complete(&sync, &run).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_worker_hands_its_tasks_over_without_waiting_for_leases() -> Result<()> {
+    let settings = &[("SYNCLINE_DRAIN_SECONDS", "5")];
+    let mut sync = Syncing::of(
+        slow_shop()?,
+        Setup {
+            settings,
+            workers: 2,
+            ..Setup::default()
+        },
+    )
+    .await?;
+    let run = sync.start_run().await?;
+    in_the_middle(&sync, &run).await?;
+    let status = sync.stack.workers[0].stop(Duration::from_secs(30))?;
+    assert!(
+        status.success(),
+        "{status}: {}",
+        sync.stack.workers[0].log()
+    );
+    complete(&sync, &run).await?;
+    assert!(
+        !sync.stack.workers[1].log().contains("lease had expired"),
+        "nothing was left to its lease"
+    );
+    let ids: Vec<_> = sync
+        .receiver
+        .deliveries()
+        .iter()
+        .map(|d| d.request.header("webhook-id").map(str::to_owned))
+        .collect();
+    let unique: std::collections::BTreeSet<_> = ids.iter().collect();
+    assert_eq!(ids.len(), unique.len(), "nothing was sent twice");
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! Sources that answer rubbish: a clear error in the run, bounded memory, no crash.
+
+use std::{
+    io::{self, Write},
+    net::TcpStream,
+};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use syncline_tests::{http, source::Source};
+
+use crate::{
+    ledger::Ledger,
+    scenario::{Setup, Syncing},
+};
+
+/// Syncs from a source that always answers so, and gives the one error.
+async fn error_of(
+    answer: impl Fn(&mut TcpStream) -> io::Result<()> + Send + Sync + 'static,
+    config: Value,
+) -> Result<Value> {
+    let source = Source::start(move |_, stream| answer(stream))?;
+    let mut document = crate::scenario::integration(&source.url());
+    document["config"]["resources"]["orders"]["list"]
+        .as_object_mut()
+        .expect("a method")
+        .extend(config.as_object().cloned().unwrap_or_default());
+    let job = json!({"resources": [{"resource": "orders"}]});
+    let sync = Syncing::of(
+        source,
+        Setup {
+            job,
+            ..Setup::default()
+        },
+    )
+    .await?;
+    sync.rest.put("/integration/shop", &document).await?;
+    let run = sync.start_run().await?;
+    let run = sync.finish(&run).await?;
+    assert_eq!(
+        (&run["status"], &run["errors"]),
+        (&json!("completed"), &json!(1)),
+        "{run}"
+    );
+    Ledger::check(&sync.receiver.deliveries(), &run);
+    let errors = sync
+        .rest
+        .get(&format!(
+            "/sync-job-run/{}/error",
+            run["id"].as_str().expect("an id")
+        ))
+        .await?;
+    let peak = sync.stack.workers[0].peak_rss_bytes()?;
+    assert!(
+        peak < 128 * 1024 * 1024,
+        "the worker's peak was {} MiB",
+        peak >> 20
+    );
+    Ok(errors["result"][0].clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_html_is_an_invalid_body_that_is_shown() -> Result<()> {
+    let html = b"<!doctype html><title>Maintenance</title>";
+    let error = error_of(
+        move |stream| stream.write_all(&http::response(200, &[], html)),
+        json!({}),
+    )
+    .await?;
+    assert_eq!(error["code"], "invalid_body");
+    assert!(
+        error["message"]
+            .as_str()
+            .expect("a message")
+            .contains("<!doctype html>"),
+        "{error}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_that_stops_in_the_middle_is_an_invalid_body() -> Result<()> {
+    let half = br#"{"data":[{"id":1},{"id":"#;
+    let error = error_of(
+        move |stream| stream.write_all(&http::response(200, &[], half)),
+        json!({}),
+    )
+    .await?;
+    assert_eq!(error["code"], "invalid_body");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_without_the_records_path_says_so() -> Result<()> {
+    let body = br#"{"items":[]}"#;
+    let error = error_of(
+        move |stream| stream.write_all(&http::response(200, &[], body)),
+        json!({}),
+    )
+    .await?;
+    assert_eq!(error["code"], "response_path_missing");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gzip_bomb_is_cut_off() -> Result<()> {
+    // 2 GiB of blanks in about 2 MB.
+    let bomb = {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let blanks = vec![b' '; 1 << 20];
+        for _ in 0..2048 {
+            encoder.write_all(&blanks)?;
+        }
+        encoder.finish()?
+    };
+    let answer = move |stream: &mut TcpStream| {
+        stream.write_all(&http::response(200, &[("content-encoding", "gzip")], &bomb))
+    };
+    let error = error_of(answer, json!({})).await?;
+    assert_eq!(error["code"], "envelope_too_large", "{error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_record_without_end_is_too_large() -> Result<()> {
+    let endless = |stream: &mut TcpStream| {
+        write!(
+            stream,
+            "HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n\r\n{{\"data\":[\""
+        )?;
+        let piece = vec![b'x'; 1 << 20];
+        loop {
+            stream.write_all(&piece)?;
+        }
+    };
+    let error = error_of(endless, json!({})).await?;
+    assert_eq!(error["code"], "record_too_large", "{error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_page_again_and_again_is_a_pagination_loop() -> Result<()> {
+    let body = br#"{"data":[{"id":1}],"more":true}"#;
+    let error = error_of(
+        move |stream| stream.write_all(&http::response(200, &[], body)),
+        json!({}),
+    )
+    .await?;
+    assert_eq!(error["code"], "pagination_loop");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_credentials_are_an_error_without_a_retry_and_without_the_secret() -> Result<()> {
+    let body = br#"{"message":"unknown key: key"}"#;
+    let error = error_of(
+        move |stream| stream.write_all(&http::response(401, &[], body)),
+        json!({}),
+    )
+    .await?;
+    assert_eq!(
+        (&error["code"], &error["attempts"]),
+        (&json!("unauthorized"), &json!(1))
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_next_page_on_another_host_gets_no_credentials() -> Result<()> {
+    let body = br#"{"data":[{"id":1}],"next":"http://127.0.0.2:1/orders"}"#;
+    let pagination = json!({"pagination": {"format": "cursor", "config": {"cursor_path": "next", "is_link": true}}});
+    let error = error_of(
+        move |stream| stream.write_all(&http::response(200, &[], body)),
+        pagination,
+    )
+    .await?;
+    assert_eq!(error["code"], "pagination_origin", "{error}");
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! Syncline as a user runs it: the built programs, a real Redis, real HTTP. Each promise has a test of its name.
+
+mod ledger;
+mod scenario;
+
+mod crash;
+mod hostile_source;
+mod promises;
+mod receiver_down;
+mod reference;

@@ -1,0 +1,101 @@
+//! Receivers that fail: the run waits, nothing is dropped.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::json;
+use syncline_tests::receiver::Answer;
+
+use crate::{
+    ledger::Ledger,
+    scenario::{Setup, Shop, Syncing},
+};
+
+const SHOP: Shop = Shop {
+    orders: 50,
+    per_page: 10,
+    lines: 2,
+};
+
+fn impatient() -> Setup {
+    let webhook = json!({"delivery": {"retry": {"first_ms": 100, "max_ms": 1000}}});
+    Setup {
+        webhook,
+        ..Setup::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_is_down_makes_the_run_wait_and_then_gets_everything() -> Result<()> {
+    let sync = Syncing::of_shop(SHOP, impatient()).await?;
+    sync.receiver.down();
+    let run = sync.start_run().await?;
+    let waiting = sync
+        .wait(&run, "everything to be fetched", |state| {
+            state["records_fetched"] == 150
+        })
+        .await?;
+    assert_eq!(
+        (&waiting["status"], &waiting["records_delivered"]),
+        (&json!("running"), &json!(0))
+    );
+    sync.receiver.up()?;
+    let run = sync.finish(&run).await?;
+    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
+    assert_eq!(run["records_dead"], 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_retry_has_the_same_id_and_the_same_bytes() -> Result<()> {
+    let sync = Syncing::of_shop(SHOP, impatient()).await?;
+    sync.receiver
+        .answer_next([500, 503, 302, 404].map(Answer::Status));
+    let run = sync.start_run().await?;
+    let run = sync.finish(&run).await?;
+    // The ledger compares the bytes of each repeat.
+    Ledger::check(&sync.receiver.deliveries(), &run);
+    let started: Vec<_> = sync
+        .receiver
+        .deliveries()
+        .into_iter()
+        .filter(|delivery| delivery.name() == "sync_job_run:started")
+        .collect();
+    assert_eq!(started.len(), 5);
+    let id = started[0].request.header("webhook-id");
+    assert!(
+        started
+            .iter()
+            .all(|delivery| delivery.request.header("webhook-id") == id)
+    );
+    let events = sync
+        .rest
+        .get(&format!(
+            "/sync-job-run/{}/event",
+            run["id"].as_str().expect("an id")
+        ))
+        .await?;
+    assert_eq!(events["result"][0]["attempts"], 5, "{events}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_after_is_kept_for_the_whole_webhook() -> Result<()> {
+    let sync = Syncing::of_shop(SHOP, impatient()).await?;
+    let wait = Answer::Full {
+        status: 429,
+        headers: vec![("retry-after".to_owned(), "2".to_owned())],
+        body: Vec::new(),
+    };
+    sync.receiver.answer_next([wait]);
+    let run = sync.start_run().await?;
+    sync.finish(&run).await?;
+    let deliveries = sync.receiver.deliveries();
+    let pause = deliveries[1].at - deliveries[0].at;
+    assert!(
+        pause >= Duration::from_millis(1_900),
+        "the next delivery came after {pause:?}"
+    );
+    Ok(())
+}
