@@ -154,7 +154,7 @@ async fn show(scenario: &Scenario) -> anyhow::Result<bool> {
 
     let changed = scenario.source.ship(CHANGED_ORDERS);
     println!(
-        "\n{}",
+        "\n{}\n",
         faint(format!("The source ships {}.", changed.join(", ")))
     );
     let second = scenario
@@ -166,6 +166,7 @@ async fn show(scenario: &Scenario) -> anyhow::Result<bool> {
         flaky: None,
         orders: Some(changed.len()),
     };
+    println!();
     holds &= print_checks(
         &scenario
             .receiver
@@ -190,11 +191,18 @@ fn print_events(run: Option<&RunSeen>) {
         heading("Some of the events that the receiver got")
     );
     for sample in run.into_iter().flat_map(|run| &run.samples) {
-        let stream = sample.stream.as_deref().unwrap_or_default();
         let seq = sample
             .seq
-            .map_or_else(String::new, |(first, last)| format!("seq {first}–{last}"));
-        println!("  {:<26} {stream:<16} {seq}", sample.event);
+            .map(|(first, last)| format!("seq {first}–{last}"));
+        let title = [
+            Some(sample.event.as_str()),
+            sample.stream.as_deref(),
+            seq.as_deref(),
+        ];
+        println!(
+            "  {}",
+            title.into_iter().flatten().collect::<Vec<_>>().join("  ")
+        );
         println!("    {}", faint(shorten(&sample.text, LINE_WIDTH - 4)));
     }
 }

@@ -78,7 +78,6 @@ impl Progress {
             How::Lines { printed, .. } if printed != self.last => println!("  {}", self.last),
             How::Lines { .. } => {}
         }
-        println!();
     }
 }
 
