@@ -79,16 +79,17 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<bool> {
         let shown = tokio::select! {
             shown = show => shown.unwrap_or_else(|_| bail_late()),
             error = stack.ended() => Err(error),
-            () = stop.cancelled() => Err(anyhow::anyhow!("stopped before its end")),
+            () = stop.cancelled() => Err(anyhow::anyhow!("stopped by a signal")),
         };
-        if args.keep && shown.is_ok() {
-            wait(&mut stack, &stop).await?;
+        match shown {
+            Ok(holds) if args.keep => wait(&mut stack, &stop).await.map(|()| holds),
+            shown => shown,
         }
-        shown
     };
     let log = stack.log.clone();
     let stopped = stack.stop().await;
-    let holds = shown.with_context(|| format!("see {}", log.display()))?;
+    let holds =
+        shown.with_context(|| format!("the demo was broken off; its log is {}", log.display()))?;
     stopped?;
     Ok(holds)
 }
