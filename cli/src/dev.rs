@@ -4,6 +4,8 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use serde_json::json;
+use shared::shutdown;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     rest::Call,
@@ -12,7 +14,6 @@ use crate::{
         source::{API_KEY, SampleSource},
     },
     stack::{Stack, StackOptions},
-    stop,
     terminal::{faint, heading},
 };
 
@@ -42,7 +43,8 @@ pub struct PlaceArgs {
 /// # Errors
 /// When a part doesn't start, ends by itself, or doesn't stop as it should.
 pub async fn run(args: &DevArgs) -> anyhow::Result<()> {
-    let stop = stop::on_signal()?;
+    let stop = CancellationToken::new();
+    shutdown::on_signal(stop.clone())?;
     let source = SampleSource::start().await?;
     let options = StackOptions {
         data_dir: args.place.data_dir.join("dev"),

@@ -8,6 +8,5 @@ pub mod dev;
 pub mod rest;
 pub mod sample;
 pub mod stack;
-pub mod stop;
 pub mod terminal;
 pub mod validate;

@@ -253,7 +253,7 @@ fn table(rows: &[(String, String)]) -> String {
     let mut text = String::new();
     for (left, right) in rows {
         // Writing to a string can't fail.
-        drop(writeln!(text, "  {left:width$}  {right}"));
+        let _ = writeln!(text, "  {left:width$}  {right}");
     }
     text
 }

@@ -11,6 +11,7 @@ mod verify;
 use std::{net::Ipv4Addr, time::Duration};
 
 use anyhow::{Context, bail};
+use shared::shutdown;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +29,6 @@ use crate::{
         source::SampleSource,
     },
     stack::{self, Stack, StackOptions},
-    stop,
     terminal::{LINE_WIDTH, faint, heading, mark, shorten},
 };
 
@@ -52,7 +52,8 @@ pub struct DemoArgs {
 /// # Errors
 /// When a part doesn't start or ends by itself, a call fails, or time is up.
 pub async fn run(args: &DemoArgs) -> anyhow::Result<bool> {
-    let stop = stop::on_signal()?;
+    let stop = CancellationToken::new();
+    shutdown::on_signal(stop.clone())?;
     let options = StackOptions {
         data_dir: args.place.data_dir.join("demo"),
         redis_server: args.place.redis_server.clone(),
@@ -78,16 +79,17 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<bool> {
         let shown = tokio::select! {
             shown = show => shown.unwrap_or_else(|_| bail_late()),
             error = stack.ended() => Err(error),
-            () = stop.cancelled() => Err(anyhow::anyhow!("stopped before its end")),
+            () = stop.cancelled() => Err(anyhow::anyhow!("stopped by a signal")),
         };
-        if args.keep && shown.is_ok() {
-            wait(&mut stack, &stop).await?;
+        match shown {
+            Ok(holds) if args.keep => wait(&mut stack, &stop).await.map(|()| holds),
+            shown => shown,
         }
-        shown
     };
     let log = stack.log.clone();
     let stopped = stack.stop().await;
-    let holds = shown.with_context(|| format!("see {}", log.display()))?;
+    let holds =
+        shown.with_context(|| format!("the demo was broken off; its log is {}", log.display()))?;
     stopped?;
     Ok(holds)
 }
@@ -132,7 +134,9 @@ async fn show(scenario: &Scenario) -> anyhow::Result<bool> {
             Some(scenario.source.full_sync_records()),
         )
         .await?;
-    print_events(scenario.receiver.inbox().runs.get(&first.id));
+    scenario
+        .receiver
+        .look(|inbox| print_events(inbox.runs.get(&first.id)));
     println!(
         "\n{}\n",
         heading("What arrived is checked against what the source served")
@@ -143,16 +147,15 @@ async fn show(scenario: &Scenario) -> anyhow::Result<bool> {
         orders: None,
     };
     let ledger = scenario.source.take_ledger();
-    let mut holds = print_checks(&verify::checks(
-        &expected,
-        &ledger,
-        &scenario.receiver.inbox(),
-        &first,
-    ));
+    let mut holds = print_checks(
+        &scenario
+            .receiver
+            .look(|inbox| verify::checks(&expected, &ledger, inbox, &first)),
+    );
 
     let changed = scenario.source.ship(CHANGED_ORDERS);
     println!(
-        "\n{}",
+        "\n{}\n",
         faint(format!("The source ships {}.", changed.join(", ")))
     );
     let second = scenario
@@ -164,12 +167,12 @@ async fn show(scenario: &Scenario) -> anyhow::Result<bool> {
         flaky: None,
         orders: Some(changed.len()),
     };
-    holds &= print_checks(&verify::checks(
-        &expected,
-        &ledger,
-        &scenario.receiver.inbox(),
-        &second,
-    ));
+    println!();
+    holds &= print_checks(
+        &scenario
+            .receiver
+            .look(|inbox| verify::checks(&expected, &ledger, inbox, &second)),
+    );
 
     println!(
         "\n{} {}",
@@ -189,11 +192,18 @@ fn print_events(run: Option<&RunSeen>) {
         heading("Some of the events that the receiver got")
     );
     for sample in run.into_iter().flat_map(|run| &run.samples) {
-        let stream = sample.stream.as_deref().unwrap_or_default();
         let seq = sample
             .seq
-            .map_or_else(String::new, |(first, last)| format!("seq {first}–{last}"));
-        println!("  {:<26} {stream:<16} {seq}", sample.event);
+            .map(|(first, last)| format!("seq {first}–{last}"));
+        let title = [
+            Some(sample.event.as_str()),
+            sample.stream.as_deref(),
+            seq.as_deref(),
+        ];
+        println!(
+            "  {}",
+            title.into_iter().flatten().collect::<Vec<_>>().join("  ")
+        );
         println!("    {}", faint(shorten(&sample.text, LINE_WIDTH - 4)));
     }
 }

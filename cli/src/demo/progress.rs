@@ -33,7 +33,7 @@ impl Progress {
         let how = match expected.filter(|_| terminal) {
             Some(expected) => {
                 let bar = ProgressBar::new(expected);
-                if let Ok(style) = ProgressStyle::with_template("  {bar:30.green} {msg}") {
+                if let Ok(style) = ProgressStyle::with_template("  {bar:16.green} {wide_msg}") {
                     bar.set_style(style.progress_chars("━╸─"));
                 }
                 How::Bar(bar)
@@ -78,7 +78,6 @@ impl Progress {
             How::Lines { printed, .. } if printed != self.last => println!("  {}", self.last),
             How::Lines { .. } => {}
         }
-        println!();
     }
 }
 
@@ -94,7 +93,7 @@ fn sentence(run: &Value) -> String {
         .map(|resource| number(&resource["pages"]))
         .sum();
     format!(
-        "{:<9}  {}, {} fetched, {} delivered, {}",
+        "{:<9} {}, {}, {} delivered, {}",
         run["status"].as_str().unwrap_or_default(),
         counted(pages, "page"),
         counted(number(&run["records_fetched"]), "record"),
@@ -115,7 +114,7 @@ mod tests {
                          "progress": [{"pages": 2}, {"pages": 40}]});
         assert_eq!(
             sentence(&run),
-            "running    42 pages, 1,300 records fetched, 700 delivered, 1 error"
+            "running   42 pages, 1,300 records, 700 delivered, 1 error"
         );
     }
 }

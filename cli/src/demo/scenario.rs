@@ -13,6 +13,7 @@ use crate::{
     rest::{Call, Rest, text},
     sample::{
         INTEGRATION,
+        inbox::Inbox,
         receiver::SampleReceiver,
         source::{LINES, ORDERS, SampleSource},
     },
@@ -151,14 +152,13 @@ impl Scenario {
     /// The run's end is decided before the event that tells of it is delivered.
     async fn await_last_event(&self, run: &str) -> anyhow::Result<()> {
         let deadline = Instant::now() + LAST_EVENT_DEADLINE;
-        let arrived = || {
-            self.receiver
-                .inbox()
+        let ended = |inbox: &Inbox| {
+            inbox
                 .runs
                 .get(run)
                 .is_some_and(|seen| seen.terminal.is_some())
         };
-        while !arrived() {
+        while !self.receiver.look(ended) {
             if Instant::now() >= deadline {
                 bail!(
                     "the run ended, but its last event didn't come within {} s",

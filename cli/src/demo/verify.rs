@@ -38,7 +38,7 @@ pub fn checks(expected: &Expected, ledger: &Ledger, inbox: &Inbox, ended: &Ended
     let nothing = RunSeen::default();
     let seen = inbox.runs.get(&ended.id).unwrap_or(&nothing);
     let mut checks = vec![
-        signed(inbox),
+        signed(inbox, seen),
         ordered(inbox, seen, &ended.run),
         gapless(seen),
         complete(ledger, seen, &ended.run),
@@ -53,14 +53,15 @@ pub fn checks(expected: &Expected, ledger: &Ledger, inbox: &Inbox, ended: &Ended
     checks
 }
 
-fn signed(inbox: &Inbox) -> Check {
+fn signed(inbox: &Inbox, seen: &RunSeen) -> Check {
+    let events = u64::try_from(seen.events.len()).unwrap_or(u64::MAX);
     Check {
         title: "signed",
-        holds: inbox.rejected == 0 && inbox.verified > 0,
+        holds: inbox.rejected == 0 && events > 0,
         detail: match inbox.rejected {
             0 => format!(
-                "{}, both signatures valid",
-                counted(inbox.verified, "delivery").replace("deliverys", "deliveries")
+                "{}, both signatures of each valid",
+                counted(events, "event")
             ),
             rejected => format!("{rejected} deliveries with a bad signature"),
         },
@@ -100,9 +101,9 @@ fn gapless(seen: &RunSeen) -> Check {
         && seen.streams.values().all(|stream| {
             u64::try_from(stream.records.len()).is_ok_and(|count| count == stream.last_seq)
         });
-    let streams: Vec<_> = seen
-        .streams
-        .iter()
+    let streams: Vec<_> = [ORDERS, LINES]
+        .into_iter()
+        .filter_map(|name| Some((name, seen.streams.get(name)?)))
         .map(|(name, stream)| format!("{name} seq 1–{}", stream.last_seq))
         .collect();
     let detail = if holds {

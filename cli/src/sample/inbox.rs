@@ -17,6 +17,15 @@ pub const MAX_FAULTS: usize = 20;
 /// receiver would let old ones expire.
 const MAX_SEEN: usize = 100_000;
 
+/// Fields of the payload of every run's event.
+const COMMON: [&str; 5] = [
+    "sync_job_run_id",
+    "sync_job_id",
+    "integrated_account_id",
+    "tenant_id",
+    "integration_name",
+];
+
 /// What an event did to the inbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -54,7 +63,7 @@ pub struct Sample {
     pub stream: Option<String>,
     /// First and last `seq`, of a record event.
     pub seq: Option<(u64, u64)>,
-    /// The first record, or else the payload; as it came.
+    /// The first record as it came, or else the payload's fields beyond [`COMMON`].
     pub text: String,
 }
 
@@ -188,6 +197,15 @@ impl Inbox {
     }
 }
 
+/// The payload without what all events of a run have in common.
+fn own_fields(payload: &str) -> String {
+    let mut payload: Value = serde_json::from_str(payload).unwrap_or_default();
+    if let Some(fields) = payload.as_object_mut() {
+        fields.retain(|name, _| !COMMON.contains(&name.as_str()));
+    }
+    payload.to_string()
+}
+
 struct Event<'a> {
     stream: Option<String>,
     records: Option<Vec<&'a RawValue>>,
@@ -245,9 +263,10 @@ impl RunSeen {
                 .meta
                 .as_ref()
                 .map(|meta| (meta.first_seq, meta.last_seq)),
-            text: first
-                .map_or(event.payload, |record| record.get())
-                .to_owned(),
+            text: first.map_or_else(
+                || own_fields(event.payload),
+                |record| record.get().to_owned(),
+            ),
         });
     }
 
