@@ -110,6 +110,31 @@ async fn a_retry_waits_for_its_time_and_counts_an_attempt() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_answered_forgets_the_leases_lost_before() {
+    let bench = Bench::running().await;
+    for retry in [true, false] {
+        bench.claim_one(Queue::Fetches).await;
+        bench.advance(LEASE + Duration::from_secs(1)).await;
+        let rescued = bench.store.rescue_expired(Queue::Fetches).await;
+        assert_eq!(rescued.expect("a pass").len(), 1);
+        let claim = bench.claim_one(Queue::Fetches).await;
+        let (handle, wait) = (bench.fetch(&claim, 0), Duration::from_secs(9));
+        if retry {
+            bench.store.retry_fetch(&handle, wait, 1).await
+        } else {
+            bench.store.limit_fetch(&handle, wait, 1, "orders").await
+        }
+        .expect("an answer");
+        bench.advance(wait).await;
+        let claim = bench.claim_one(Queue::Fetches).await;
+        assert_eq!(claim.rescues, 0);
+        let queue = Queue::Fetches;
+        let back = bench.store.hand_back(queue, &claim.id, &claim.token).await;
+        back.expect("handed back");
+    }
+}
+
+#[tokio::test]
 async fn a_rate_limit_blocks_the_lane_and_shows_in_the_run_until_it_is_free() {
     let bench = Bench::running().await;
     let claim = bench.claim_one(Queue::Fetches).await;
