@@ -14,14 +14,19 @@ local function run_retire(run_key)
   end
 end
 
--- `previous_run_date` of each resource that was fetched whole and delivered whole becomes this run's start.
+-- `previous_run_date` of each resource that was fetched whole and delivered whole becomes this run's start. A child is
+-- fetched whole only if its parent was: what hangs on a parent that was not fetched was never asked for.
 local function advance_watermarks(base, run_key)
   local run = redis.call('HMGET', run_key, 'account', 'job', 'started_at', 'nodes')
   local key = base .. ':watermark:' .. run[1] .. ':' .. run[2]
+  local fetched = {}
   for i = 0, (tonumber(run[4]) or 0) - 1 do
     local n = 'n' .. i .. ':'
-    local node = redis.call('HMGET', run_key, n .. 'done', n .. 'errors', n .. 'dead', n .. 'name')
-    local whole = node[1] and (tonumber(node[2]) or 0) == 0 and (tonumber(node[3]) or 0) == 0
+    local node = redis.call('HMGET', run_key, n .. 'done', n .. 'errors', n .. 'dead', n .. 'name', n .. 'parent')
+    -- Parents stand before their children.
+    local parent = tonumber(node[5])
+    fetched[i] = node[1] and (tonumber(node[2]) or 0) == 0 and (parent == nil or fetched[parent])
+    local whole = fetched[i] and (tonumber(node[3]) or 0) == 0
     if whole and (tonumber(redis.call('HGET', key, node[4])) or 0) < tonumber(run[3]) then
       redis.call('HSET', key, node[4], run[3])
     end
