@@ -162,6 +162,36 @@ async fn a_rate_limit_blocks_the_lane_and_shows_in_the_run_until_it_is_free() {
 }
 
 #[tokio::test]
+async fn answers_under_way_when_a_rate_limit_comes_do_not_end_it() {
+    let bench = Bench::running().await;
+    let root = bench.claim_one(Queue::Fetches).await;
+    bench
+        .commit(&last_page(&bench.fetch(&root, 0), 4, true))
+        .await;
+    let claims = bench.claim(Queue::Fetches, 3).await;
+    let wait = Duration::from_secs(3600);
+    for (claim, limited) in claims.iter().zip([true, false, true]) {
+        let handle = bench.fetch(claim, 1);
+        if limited {
+            let step = bench.store.limit_fetch(&handle, wait, 1, "lines").await;
+            step.expect("an answer");
+        } else {
+            bench.commit(&last_page(&handle, 0, false)).await;
+        }
+        assert_eq!(bench.view().await.status, RunStatus::RateLimited);
+    }
+    let sent = bench.deliver_all().await;
+    let told = sent.iter().filter(|event| event.ends_with("rate_limited"));
+    assert_eq!(told.count(), 1, "one wait is told once: {sent:?}");
+    bench.advance(wait).await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    bench
+        .commit(&last_page(&bench.fetch(&claim, 1), 0, false))
+        .await;
+    assert_eq!(bench.view().await.status, RunStatus::Running);
+}
+
+#[tokio::test]
 async fn a_fetch_parks_while_its_stream_is_over_the_mark_and_goes_on_below_it() {
     const MARK: usize = 16 * 1024 * 1024;
     let bench = Bench::running().await;

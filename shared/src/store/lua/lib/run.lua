@@ -90,9 +90,10 @@ local function node_task_done(base, run, run_key, node, now)
   end
 end
 
--- A run that waited for a rate limit goes on.
-local function run_resume(run_key, status)
-  if status == 'rate_limited' then
+-- A run that waited for a rate limit goes on, once the lane is free again: answers to requests that were under way when
+-- the limit came don't end the wait.
+local function run_resume(run_key, status, now)
+  if status == 'rate_limited' and now >= (tonumber(redis.call('HGET', run_key, 'limited_until')) or 0) then
     redis.call('HSET', run_key, 'status', 'running')
   end
 end
