@@ -49,7 +49,9 @@ pub async fn execute(
         until_available(|| context.store.finish_task(Queue::Deliveries, &claim.id, &claim.token)).await?;
         return Ok("dropped");
     };
-    let delivery = Delivery { context, run: &run, handle: &handle, rescues: claim.rescues };
+    let delivery = Delivery { context, run: &run, handle: &handle };
+    // Leases lost count against the batch that was in flight then, not against those after it.
+    let mut rescues = claim.rescues;
     let turn_ends = Instant::now() + TURN;
     let mut next = until_available(|| context.store.take_batch(&handle)).await?;
     loop {
@@ -58,7 +60,7 @@ pub async fn execute(
             NextBatch::None => return Ok("done"),
             NextBatch::Stale => return Ok("stale"),
         };
-        next = match delivery.deliver(&batch, Instant::now() < turn_ends).await? {
+        next = match delivery.deliver(&batch, std::mem::take(&mut rescues), Instant::now() < turn_ends).await? {
             Step::Settled(next) => next,
             Step::Delayed(word) => return Ok(word),
         };
@@ -69,7 +71,6 @@ struct Delivery<'a> {
     context: &'a Context,
     run: &'a LoadedRun,
     handle: &'a DeliveryHandle,
-    rescues: u32,
 }
 
 enum Step {
@@ -78,7 +79,7 @@ enum Step {
 }
 
 impl Delivery<'_> {
-    async fn deliver(&self, batch: &Batch, go_on: bool) -> Result<Step, LoadError> {
+    async fn deliver(&self, batch: &Batch, rescues: u32, go_on: bool) -> Result<Step, LoadError> {
         let spec = &self.run.spec;
         let webhook = match self.context.webhook(spec.environment_id, spec.webhook_id).await {
             Ok(Some(webhook)) => webhook,
@@ -90,7 +91,7 @@ impl Delivery<'_> {
                 return self.delay(batch, OWN_FAULT_DELAY, None, false, "retried").await;
             }
         };
-        if self.rescues > MAX_RESCUES {
+        if rescues > MAX_RESCUES {
             return self.dead(batch, None, "the worker crashed each time it sent this batch", go_on).await;
         }
         if !webhook.active {
