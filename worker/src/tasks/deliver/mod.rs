@@ -25,7 +25,7 @@ use shared::{
 use self::answer::{Answer, Plan};
 use super::patience::until_available;
 use crate::measure;
-use crate::context::{Context, LoadError, LoadedRun, LoadedWebhook};
+use crate::context::{Context, DeliveredRun, LoadError, LoadedWebhook};
 
 /// After so long the task goes to the end of its lane, so that a webhook's streams take turns.
 const TURN: Duration = Duration::from_secs(2);
@@ -45,7 +45,7 @@ pub async fn execute(
     stream: String,
 ) -> Result<&'static str, LoadError> {
     let handle = DeliveryHandle { task: claim.id.clone(), token: claim.token.clone(), run: run_id, stream };
-    let Some(run) = context.run(run_id).await? else {
+    let Some(run) = context.delivered_run(run_id).await? else {
         until_available(|| context.store.finish_task(Queue::Deliveries, &claim.id, &claim.token)).await?;
         return Ok("dropped");
     };
@@ -69,7 +69,7 @@ pub async fn execute(
 
 struct Delivery<'a> {
     context: &'a Context,
-    run: &'a LoadedRun,
+    run: &'a DeliveredRun,
     handle: &'a DeliveryHandle,
 }
 
@@ -80,7 +80,7 @@ enum Step {
 
 impl Delivery<'_> {
     async fn deliver(&self, batch: &Batch, rescues: u32, go_on: bool) -> Result<Step, LoadError> {
-        let spec = &self.run.spec;
+        let spec = self.run.spec();
         let webhook = match self.context.webhook(spec.environment_id, spec.webhook_id).await {
             Ok(Some(webhook)) => webhook,
             Ok(None) => return self.dead(batch, None, "the webhook was deleted", go_on).await,
@@ -113,7 +113,7 @@ impl Delivery<'_> {
         answer: Answer,
         go_on: bool,
     ) -> Result<Step, LoadError> {
-        let spec = &self.run.spec;
+        let spec = self.run.spec();
         let age = Duration::from_millis(u64::try_from(Timestamp::now().0 - batch.created_ms).unwrap_or(0));
         let plan = answer::plan(&answer, &webhook.delivery.retry, batch.attempts, age, rand::random());
         measure::delivery(plan.word(), answer.elapsed, batch.records);
@@ -142,7 +142,7 @@ impl Delivery<'_> {
 
     async fn dead(&self, batch: &Batch, status: Option<u16>, reason: &str, go_on: bool) -> Result<Step, LoadError> {
         let body = self.bytes(batch).await?.unwrap_or_default();
-        tracing::warn!(run.id = %self.run.spec.id, event.id = %batch.event, reason, "a batch is a dead letter now");
+        tracing::warn!(run.id = %self.run.spec().id, event.id = %batch.event, reason, "a batch is a dead letter now");
         let outcome = Outcome::Dead { status, reason, body: &body };
         Ok(Step::Settled(self.settle_as(batch, outcome, go_on).await?))
     }
