@@ -6,7 +6,7 @@ use redis::AsyncCommands;
 use shared::{
     store::{
         Store,
-        queue::{Claim, Held, LEASE, Queue},
+        queue::{Claim, CountsAs, Held, LEASE, Queue},
     },
     testing,
 };
@@ -223,6 +223,26 @@ async fn a_retried_task_comes_back_when_it_is_due_and_tells_when_that_is() {
     );
     advance(&store, Duration::from_secs(10)).await;
     assert_eq!(claim(&store, 1).await[0].attempt, 1);
+}
+
+#[tokio::test]
+async fn a_delay_counts_as_an_attempt_a_crash_or_nothing() {
+    let store = testing::redis::store().await;
+    push(&store, "a", 1, &["1"]).await;
+    for (counts, expected) in [
+        (CountsAs::Attempt, (1, 0)),
+        (CountsAs::Crash, (1, 1)),
+        (CountsAs::Nothing, (1, 1)),
+    ] {
+        let token = claim(&store, 1).await.remove(0).token;
+        let delayed = store.delay_task(QUEUE, "1", &token, LEASE, counts).await;
+        assert_eq!(delayed.expect("an answer"), Held::Done);
+        advance(&store, LEASE).await;
+        let claimed = claim(&store, 1).await.remove(0);
+        assert_eq!((claimed.attempt, claimed.rescues), expected, "{counts:?}");
+        let back = store.hand_back(QUEUE, "1", &claimed.token).await;
+        assert_eq!(back.expect("an answer"), Held::Done);
+    }
 }
 
 #[tokio::test]

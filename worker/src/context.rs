@@ -4,7 +4,7 @@
 //! and webhooks are read anew every [`OBJECT_TTL`], so that new credentials or a
 //! webhook switched off take effect within that time.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use moka::future::Cache;
 use serde_json::{Map, Value, json};
@@ -51,6 +51,16 @@ pub struct LoadedRun {
     pub previous: Vec<Option<Timestamp>>,
     /// `{{run.…}}`
     pub scope: Value,
+}
+
+/// A run, as far as its deliveries need it.
+pub enum DeliveredRun {
+    Compiled(Arc<LoadedRun>),
+    /// A run that can't be compiled (any more) still has its events to tell; names of nodes come from its state.
+    Bare {
+        spec: Box<RunSpec>,
+        state: HashMap<String, String>,
+    },
 }
 
 /// An account, its credentials opened.
@@ -123,6 +133,26 @@ impl Context {
             self.runs.insert(run, loaded.clone()).await;
         }
         Ok(Some(loaded))
+    }
+
+    /// A run with events to deliver; `None` when its retention is over.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn delivered_run(&self, run: RunId) -> Result<Option<DeliveredRun>, LoadError> {
+        match self.run(run).await {
+            Ok(loaded) => return Ok(loaded.map(DeliveredRun::Compiled)),
+            Err(LoadError::Invalid(reason)) => {
+                tracing::warn!(run.id = %run, reason, "a run that can't be compiled is delivered as it was stored");
+            }
+            Err(error) => return Err(error),
+        }
+        let runs = self.store.runs();
+        let Some(spec) = runs.spec(run).await? else {
+            return Ok(None);
+        };
+        let (spec, state) = (Box::new(spec), runs.state(run).await?);
+        Ok(Some(DeliveredRun::Bare { spec, state }))
     }
 
     async fn load_run(&self, run: RunId) -> Result<Option<LoadedRun>, LoadError> {
@@ -262,6 +292,32 @@ impl Context {
             legacy_encoding: webhook.legacy_signature_encoding,
             keys,
         })
+    }
+}
+
+impl DeliveredRun {
+    #[must_use]
+    pub fn spec(&self) -> &RunSpec {
+        match self {
+            Self::Compiled(run) => &run.spec,
+            Self::Bare { spec, .. } => spec,
+        }
+    }
+
+    /// The resource and the method of a node.
+    #[must_use]
+    pub fn names(&self, node: usize) -> Option<(&str, &str)> {
+        match self {
+            Self::Compiled(run) => run
+                .plan
+                .nodes
+                .get(node)
+                .map(|node| (&*node.resource, &*node.method)),
+            Self::Bare { state, .. } => {
+                let field = |name: &str| state.get(&format!("n{node}:{name}")).map(String::as_str);
+                Some((field("resource")?, field("method")?))
+            }
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use shared::{
         Leased,
         task::{TaskBody, run_of},
     },
-    store::queue::{Claim, Queue},
+    store::queue::{Claim, CountsAs, Queue},
     telemetry::metrics as names,
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -70,22 +70,21 @@ impl Executor {
 
     async fn failed(&self, claim: &Claim, error: &LoadError) -> &'static str {
         tracing::error!(queue = self.queue.name(), task.id = %claim.id, error = %error, "a task failed and will be tried again");
-        self.retry(claim, OWN_FAULT_DELAY).await;
+        self.retry(claim, CountsAs::Attempt).await;
         "error"
     }
 
     async fn panicked(&self, claim: &Claim, panic: &tokio::task::JoinError) -> &'static str {
         tracing::error!(queue = self.queue.name(), task.id = %claim.id, error = %panic, "a task crashed and will be tried again");
-        self.retry(claim, OWN_FAULT_DELAY).await;
+        self.retry(claim, CountsAs::Crash).await;
         "crashed"
     }
 
-    async fn retry(&self, claim: &Claim, delay: Duration) {
+    async fn retry(&self, claim: &Claim, counts: CountsAs) {
         let store = &self.context.store;
-        if let Err(error) = store
-            .retry_task(self.queue, &claim.id, &claim.token, delay)
-            .await
-        {
+        let delayed =
+            store.delay_task(self.queue, &claim.id, &claim.token, OWN_FAULT_DELAY, counts);
+        if let Err(error) = delayed.await {
             tracing::warn!(task.id = %claim.id, error = %error, "the task is left to its lease");
         }
     }
@@ -117,9 +116,10 @@ async fn execute(context: Arc<Context>, claim: Claim) -> Result<&'static str, Lo
 async fn leave(context: &Context, claim: &Claim, reason: &str) -> Result<&'static str, LoadError> {
     tracing::warn!(task.id = %claim.id, reason, "a task is left to a newer worker");
     for queue in Queue::ALL {
+        let (delay, counts) = (UNKNOWN_KIND_DELAY, CountsAs::Nothing);
         context
             .store
-            .retry_task(queue, &claim.id, &claim.token, UNKNOWN_KIND_DELAY)
+            .delay_task(queue, &claim.id, &claim.token, delay, counts)
             .await?;
     }
     Ok("unknown_kind")

@@ -81,7 +81,8 @@ impl Backend for QueueBackend {
             }
             let (store, queue) = (self.store.clone(), self.queue);
             Box::pin(async move {
-                for leased in unstarted {
+                // In reverse, since each goes to the front of its lane.
+                for leased in unstarted.into_iter().rev() {
                     let claim = &leased.claim;
                     if let Err(error) = store.hand_back(queue, &claim.id, &claim.token).await {
                         tracing::warn!(task.id = %claim.id, error = %error, "a task is left to its lease");

@@ -78,19 +78,20 @@ impl ClaimLoop {
                         );
                     }
                     let found = claimed.tasks.len();
-                    for claim in claimed.tasks {
+                    let mut tasks = claimed.tasks.into_iter();
+                    while let Some(claim) = tasks.next() {
                         let lease = self.keeper.hold(self.queue, &claim.id, &claim.token);
                         self.measure(&claim);
                         let Some(slot) = permits.pop() else { break };
-                        if sender
-                            .send(Leased {
-                                claim,
-                                lease,
-                                _slot: slot,
-                            })
-                            .await
-                            .is_err()
-                        {
+                        let leased = Leased {
+                            claim,
+                            lease,
+                            _slot: slot,
+                        };
+                        // The process is stopping: what was claimed meanwhile needn't wait for its lease.
+                        if let Err(unsent) = sender.send(leased).await {
+                            let unsent = std::iter::once(unsent.0.claim).chain(tasks);
+                            self.hand_back(unsent.collect()).await;
                             return;
                         }
                     }
@@ -112,6 +113,16 @@ impl ClaimLoop {
                 () = self.stop.cancelled() => return,
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// In reverse, since each goes to the front of its lane.
+    async fn hand_back(&self, claims: Vec<Claim>) {
+        for claim in claims.into_iter().rev() {
+            let (id, token) = (&claim.id, &claim.token);
+            if let Err(error) = self.store.hand_back(self.queue, id, token).await {
+                tracing::warn!(task.id = %id, error = %error, "a task is left to its lease");
             }
         }
     }

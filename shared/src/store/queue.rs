@@ -102,6 +102,17 @@ pub enum Held {
     Stale,
 }
 
+/// What a delay that isn't part of a task's own steps counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CountsAs {
+    /// An attempt that failed.
+    Attempt,
+    /// A crash while the task was worked on; after [`MAX_RESCUES`] it is given up, as after lost leases.
+    Crash,
+    /// Nothing: the task was not tried.
+    Nothing,
+}
+
 pub(super) fn held(script: &str, answer: &str) -> StoreResult<Held> {
     match answer {
         "ok" => Ok(Held::Done),
@@ -213,11 +224,32 @@ impl Store {
         token: &str,
         delay: Duration,
     ) -> StoreResult<Held> {
+        let counts = CountsAs::Attempt;
+        self.delay_task(queue, task, token, delay, counts).await
+    }
+
+    /// Makes a claimed task ready again after `delay`, counted as said.
+    ///
+    /// # Errors
+    /// [`super::StoreError::Unavailable`].
+    pub async fn delay_task(
+        &self,
+        queue: Queue,
+        task: &str,
+        token: &str,
+        delay: Duration,
+        counts: CountsAs,
+    ) -> StoreResult<Held> {
         let mut call = self.call(&scripts::RETRY_TASK);
         call.arg(queue.name())
             .arg(task)
             .arg(token)
-            .arg(millis(delay));
+            .arg(millis(delay))
+            .arg(match counts {
+                CountsAs::Attempt => "attempt",
+                CountsAs::Crash => "crash",
+                CountsAs::Nothing => "nothing",
+            });
         held("retry_task", &self.invoke::<String>(&call).await?)
     }
 

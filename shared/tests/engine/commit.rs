@@ -110,6 +110,31 @@ async fn a_retry_waits_for_its_time_and_counts_an_attempt() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_answered_forgets_the_leases_lost_before() {
+    let bench = Bench::running().await;
+    for retry in [true, false] {
+        bench.claim_one(Queue::Fetches).await;
+        bench.advance(LEASE + Duration::from_secs(1)).await;
+        let rescued = bench.store.rescue_expired(Queue::Fetches).await;
+        assert_eq!(rescued.expect("a pass").len(), 1);
+        let claim = bench.claim_one(Queue::Fetches).await;
+        let (handle, wait) = (bench.fetch(&claim, 0), Duration::from_secs(9));
+        if retry {
+            bench.store.retry_fetch(&handle, wait, 1).await
+        } else {
+            bench.store.limit_fetch(&handle, wait, 1, "orders").await
+        }
+        .expect("an answer");
+        bench.advance(wait).await;
+        let claim = bench.claim_one(Queue::Fetches).await;
+        assert_eq!(claim.rescues, 0);
+        let queue = Queue::Fetches;
+        let back = bench.store.hand_back(queue, &claim.id, &claim.token).await;
+        back.expect("handed back");
+    }
+}
+
+#[tokio::test]
 async fn a_rate_limit_blocks_the_lane_and_shows_in_the_run_until_it_is_free() {
     let bench = Bench::running().await;
     let claim = bench.claim_one(Queue::Fetches).await;
@@ -134,6 +159,36 @@ async fn a_rate_limit_blocks_the_lane_and_shows_in_the_run_until_it_is_free() {
         (view.status, view.rate_limited_ms),
         (RunStatus::Completed, 30_000)
     );
+}
+
+#[tokio::test]
+async fn answers_under_way_when_a_rate_limit_comes_do_not_end_it() {
+    let bench = Bench::running().await;
+    let root = bench.claim_one(Queue::Fetches).await;
+    bench
+        .commit(&last_page(&bench.fetch(&root, 0), 4, true))
+        .await;
+    let claims = bench.claim(Queue::Fetches, 3).await;
+    let wait = Duration::from_secs(3600);
+    for (claim, limited) in claims.iter().zip([true, false, true]) {
+        let handle = bench.fetch(claim, 1);
+        if limited {
+            let step = bench.store.limit_fetch(&handle, wait, 1, "lines").await;
+            step.expect("an answer");
+        } else {
+            bench.commit(&last_page(&handle, 0, false)).await;
+        }
+        assert_eq!(bench.view().await.status, RunStatus::RateLimited);
+    }
+    let sent = bench.deliver_all().await;
+    let told = sent.iter().filter(|event| event.ends_with("rate_limited"));
+    assert_eq!(told.count(), 1, "one wait is told once: {sent:?}");
+    bench.advance(wait).await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    bench
+        .commit(&last_page(&bench.fetch(&claim, 1), 0, false))
+        .await;
+    assert_eq!(bench.view().await.status, RunStatus::Running);
 }
 
 #[tokio::test]

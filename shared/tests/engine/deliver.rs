@@ -237,3 +237,35 @@ async fn under_fail_fast_a_dead_letter_fails_the_run() {
     assert_eq!(bench.view().await.status, RunStatus::Failed);
     assert_eq!(bench.deliver_all().await, ["sync_job_run:failed"]);
 }
+
+#[tokio::test]
+async fn a_lease_lost_while_one_batch_was_sent_does_not_count_against_the_next() {
+    let mut spec = spec();
+    (spec.linger_ms, spec.batch_records) = (60_000, 2);
+    let bench = Bench::running_with(spec).await;
+    let fetch = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&fetch, 0);
+    bench.commit(&page(&handle, 0, 2)).await;
+    bench.lose_delivery().await;
+    let (delivery, batch) = bench.take().await.expect("the batch again");
+    bench.commit(&page(&handle, 1, 1)).await;
+    assert_eq!(bench.settle(&delivery, &batch).await, NextBatch::None);
+    bench.advance(Duration::from_secs(60)).await;
+    assert_eq!(bench.claim_one(Queue::Deliveries).await.rescues, 0);
+}
+
+#[tokio::test]
+async fn an_attempt_that_was_answered_forgets_the_leases_lost_before() {
+    let bench = Bench::running().await;
+    let fetch = bench.claim_one(Queue::Fetches).await;
+    bench.commit(&page(&bench.fetch(&fetch, 0), 0, 2)).await;
+    bench.lose_delivery().await;
+    let (delivery, batch) = bench.take().await.expect("the batch again");
+    let (store, delay) = (&bench.store, Duration::from_secs(5));
+    store
+        .retry_delivery(&delivery, batch.event, delay, None, true)
+        .await
+        .expect("delayed");
+    bench.advance(delay).await;
+    assert_eq!(bench.claim_one(Queue::Deliveries).await.rescues, 0);
+}

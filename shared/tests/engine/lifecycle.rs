@@ -3,13 +3,13 @@
 use shared::{
     model::run::{ErrorHandling, RunStatus},
     store::{
-        fetches::{Committed, FetchStep},
+        fetches::{Committed, FetchStep, PageCommit},
         queue::Queue,
         runs::{Created, Stopped},
     },
 };
 
-use crate::support::{Bench, last_page, spec};
+use crate::support::{Bench, child, last_page, page, spec};
 
 #[tokio::test]
 async fn a_run_is_accepted_once_however_often_it_is_asked_for() {
@@ -238,4 +238,31 @@ async fn the_watermark_advances_for_resources_that_came_whole() {
         bench.view().await.started_at
     );
     assert_eq!(watermarks.get("lines"), None);
+}
+
+#[tokio::test]
+async fn the_watermark_of_a_child_waits_for_parents_that_were_not_fetched() {
+    let bench = Bench::running().await;
+    let root = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&root, 0);
+    bench
+        .commit(&PageCommit {
+            children: vec![child(1)],
+            ..page(&handle, 0, 1)
+        })
+        .await;
+    let lines = bench.claim_one(Queue::Fetches).await;
+    bench
+        .commit(&last_page(&bench.fetch(&lines, 1), 1, false))
+        .await;
+    bench.fail(&handle, ErrorHandling::Ignore).await;
+    bench.deliver_all().await;
+    assert_eq!(bench.view().await.status, RunStatus::Completed);
+    let (account, job) = (bench.spec.integrated_account_id, bench.spec.sync_job_id);
+    let watermarks = bench.store.runs().watermarks(account, job).await;
+    assert_eq!(
+        watermarks.expect("watermarks").get("lines"),
+        None,
+        "lines of the orders that were not fetched are still to come"
+    );
 }

@@ -182,6 +182,14 @@ impl Bench {
         }
     }
 
+    /// Claims one delivery task and loses its lease, as a worker that dies does.
+    pub async fn lose_delivery(&self) {
+        self.claim_one(Queue::Deliveries).await;
+        self.advance(LEASE + Duration::from_secs(1)).await;
+        let rescued = self.store.rescue_expired(Queue::Deliveries).await;
+        assert_eq!(rescued.expect("a pass").len(), 1);
+    }
+
     pub async fn settle(&self, handle: &DeliveryHandle, batch: &Batch) -> NextBatch {
         let outcome = Outcome::Delivered { status: 200 };
         self.store

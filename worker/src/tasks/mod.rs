@@ -4,3 +4,5 @@ pub mod deliver;
 pub mod fetch;
 pub mod patience;
 pub mod start_run;
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use shared::{
     queue::task::FetchBody,
     store::{
         fetches::FetchStep,
-        queue::Claim,
+        queue::{Claim, MAX_RESCUES},
         runs::{NodeLayout, RunStart},
     },
 };
@@ -32,16 +32,25 @@ pub async fn execute(
     claim: &Claim,
     run_id: RunId,
 ) -> Result<&'static str, LoadError> {
+    if claim.rescues > MAX_RESCUES {
+        tracing::error!(run.id = %run_id, "the worker crashed each time it started this run");
+        let message = "the worker crashed each time it started this run; it was given up";
+        return fail(context, claim, run_id, "worker_crashed", message).await;
+    }
     let run = match context.run(run_id).await {
         Ok(Some(run)) => run,
         Ok(None) => return finish(context, claim).await,
         Err(LoadError::Store(error)) => return Err(error.into()),
         Err(error) => {
             tracing::warn!(run.id = %run_id, error = %error, "the run can't be planned");
-            let message = error.to_string();
-            let runs = context.store.runs();
-            let fail = || runs.fail_start(&claim.id, &claim.token, run_id, &message);
-            return Ok(word(until_available(fail).await?));
+            return fail(
+                context,
+                claim,
+                run_id,
+                "invalid_sync_job",
+                &error.to_string(),
+            )
+            .await;
         }
     };
     let nodes = layout(context, &run).await?;
@@ -76,6 +85,23 @@ async fn finish(context: &Context, claim: &Claim) -> Result<&'static str, LoadEr
     let queue = shared::store::queue::Queue::Runs;
     until_available(|| context.store.finish_task(queue, &claim.id, &claim.token)).await?;
     Ok("dropped")
+}
+
+async fn fail(
+    context: &Context,
+    claim: &Claim,
+    run: RunId,
+    code: &str,
+    message: &str,
+) -> Result<&'static str, LoadError> {
+    let runs = context.store.runs();
+    let step =
+        until_available(|| runs.fail_start(&claim.id, &claim.token, run, code, message)).await?;
+    Ok(if step == FetchStep::Done {
+        "failed"
+    } else {
+        word(step)
+    })
 }
 
 fn word(step: FetchStep) -> &'static str {

@@ -28,7 +28,7 @@ end
 -- What to do with a fetch task that is about to start: nil = start it.
 local function obstacle(id, body)
   local run_key = base .. ':run:' .. id:match('^[^.]+')
-  local node = body:match('^%S+ (%S+)')
+  local node = body:match('^%S+ (%S+)') or ''
   local run = redis.call('HMGET', run_key, 'status', 'webhook', 's' .. node .. ':over')
   if not run_active(run[1]) then
     return 'drop'

@@ -23,7 +23,7 @@ if not run_active(state[1]) then
   task_done(base, 'fetches', id, task)
   return { 'run_ended' }
 end
-run_resume(run_key, state[1])
+run_resume(run_key, state[1], now)
 
 local what, webhook, records = ARGV[6], state[2], tonumber(ARGV[10])
 local gate = task.body:match('^%S+ %S+ (%d+)')

@@ -17,5 +17,7 @@ end
 if tonumber(ARGV[7]) > 0 then
   lane_block(base, 'deliveries', task.lane, now + tonumber(ARGV[7]))
 end
+-- The worker outlived this attempt: leases lost before it say nothing about the batch.
+task.rescues = 0
 task_delay(base, 'deliveries', id, task, now + tonumber(ARGV[6]), batch.attempts, task.body)
 return 'ok'

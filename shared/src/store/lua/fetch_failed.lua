@@ -15,7 +15,7 @@ if not run_active(state[1]) then
   task_done(base, 'fetches', id, task)
   return 'run_ended'
 end
-run_resume(run_key, state[1])
+run_resume(run_key, state[1], now)
 redis.call('HINCRBY', run_key, n .. 'requests', ARGV[5])
 redis.call('HINCRBY', run_key, n .. 'errors', 1)
 redis.call('HSETNX', run_key, n .. 'first_error', ARGV[9])

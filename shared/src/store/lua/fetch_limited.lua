@@ -15,7 +15,8 @@ if not run_active(state[1]) then
   return { 'run_ended' }
 end
 local free_at = lane_block(base, 'fetches', task.lane, now + tonumber(ARGV[4]))
-task_return(base, 'fetches', id, task, task.attempt, task.rescues, task.body, now, false)
+-- The worker outlived this request: leases lost before it say nothing about it.
+task_return(base, 'fetches', id, task, task.attempt, 0, task.body, now, false)
 redis.call('HINCRBY', run_key, 'n' .. ARGV[6] .. ':requests', ARGV[5])
 -- Overlapping waits of several tasks count once.
 local counted_to = math.max(tonumber(state[4]) or 0, now)

@@ -12,5 +12,7 @@ if not run_active(redis.call('HGET', run_key, 'status')) then
   return 'run_ended'
 end
 redis.call('HINCRBY', run_key, 'n' .. ARGV[4] .. ':requests', ARGV[6])
+-- The worker outlived this attempt: leases lost before it say nothing about the request.
+task.rescues = 0
 task_delay(base, 'fetches', id, task, now_ms(base) + tonumber(ARGV[5]), task.attempt + 1, task.body)
 return 'ok'

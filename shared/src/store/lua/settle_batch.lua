@@ -62,6 +62,7 @@ run_settle(base, run, run_key, now)
 local next_batch, lingers = form_batch(run_key, n, ARGV[10], now, true)
 if lingers then
   local linger_ms = tonumber(redis.call('HGET', run_key, 'linger_ms'))
+  task.rescues = 0
   task_delay(base, 'deliveries', id, task, now + linger_ms, 0, task.body)
 elseif not next_batch then
   redis.call('HDEL', run_key, 's' .. n .. ':task')

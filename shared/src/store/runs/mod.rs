@@ -175,7 +175,7 @@ impl Runs {
         step("start_run", &self.store.invoke::<String>(&call).await?)
     }
 
-    /// Fails a run that can't be planned, under the claim of its `StartRun` task.
+    /// Fails a run that can't be started, under the claim of its `StartRun` task.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -184,10 +184,15 @@ impl Runs {
         task: &str,
         token: &str,
         run: RunId,
+        code: &str,
         message: &str,
     ) -> StoreResult<FetchStep> {
         let mut call = self.store.call(&scripts::FAIL_START);
-        call.arg(task).arg(token).arg(run.to_string()).arg(message);
+        call.arg(task)
+            .arg(token)
+            .arg(run.to_string())
+            .arg(code)
+            .arg(message);
         step("fail_start", &self.store.invoke::<String>(&call).await?)
     }
 

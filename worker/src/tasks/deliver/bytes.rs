@@ -10,25 +10,21 @@ use crate::{context::LoadError, tasks::patience::until_available};
 impl Delivery<'_> {
     /// The event's bytes; the inner error is why they can't be made.
     pub(super) async fn bytes(&self, batch: &Batch) -> Result<Result<Bytes, String>, LoadError> {
-        let run = self.run;
-        let spec = &run.spec;
+        let spec = self.run.spec();
         if batch.event_type == event::RECORD {
-            let node = self
+            let names = self
                 .handle
                 .stream
                 .parse::<usize>()
                 .ok()
-                .and_then(|index| run.plan.nodes.get(index));
-            let Some(node) = node else {
+                .and_then(|node| self.run.names(node));
+            let Some((resource, method)) = names else {
                 return Ok(Err(format!(
                     "the stream {} is none of the job",
                     self.handle.stream
                 )));
             };
-            let name = event::StreamName {
-                resource: &node.resource,
-                method: &node.method,
-            };
+            let name = event::StreamName { resource, method };
             let bytes = event::record_event(spec, name, batch);
             return Ok(bytes.map(Bytes::from).map_err(|error| error.to_string()));
         }

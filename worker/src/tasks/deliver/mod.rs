@@ -24,7 +24,7 @@ use shared::{
 
 use self::answer::{Answer, Plan};
 use super::patience::until_available;
-use crate::context::{Context, LoadError, LoadedRun, LoadedWebhook};
+use crate::context::{Context, DeliveredRun, LoadError, LoadedWebhook};
 use crate::measure;
 
 /// After so long the task goes to the end of its lane, so that a webhook's streams take turns.
@@ -50,7 +50,7 @@ pub async fn execute(
         run: run_id,
         stream,
     };
-    let Some(run) = context.run(run_id).await? else {
+    let Some(run) = context.delivered_run(run_id).await? else {
         until_available(|| {
             context
                 .store
@@ -63,8 +63,9 @@ pub async fn execute(
         context,
         run: &run,
         handle: &handle,
-        rescues: claim.rescues,
     };
+    // Leases lost count against the batch that was in flight then, not against those after it.
+    let mut rescues = claim.rescues;
     let turn_ends = Instant::now() + TURN;
     let mut next = until_available(|| context.store.take_batch(&handle)).await?;
     loop {
@@ -73,7 +74,14 @@ pub async fn execute(
             NextBatch::None => return Ok("done"),
             NextBatch::Stale => return Ok("stale"),
         };
-        next = match delivery.deliver(&batch, Instant::now() < turn_ends).await? {
+        next = match delivery
+            .deliver(
+                &batch,
+                std::mem::take(&mut rescues),
+                Instant::now() < turn_ends,
+            )
+            .await?
+        {
             Step::Settled(next) => next,
             Step::Delayed(word) => return Ok(word),
         };
@@ -82,9 +90,8 @@ pub async fn execute(
 
 struct Delivery<'a> {
     context: &'a Context,
-    run: &'a LoadedRun,
+    run: &'a DeliveredRun,
     handle: &'a DeliveryHandle,
-    rescues: u32,
 }
 
 enum Step {
@@ -93,8 +100,8 @@ enum Step {
 }
 
 impl Delivery<'_> {
-    async fn deliver(&self, batch: &Batch, go_on: bool) -> Result<Step, LoadError> {
-        let spec = &self.run.spec;
+    async fn deliver(&self, batch: &Batch, rescues: u32, go_on: bool) -> Result<Step, LoadError> {
+        let spec = self.run.spec();
         let webhook = match self
             .context
             .webhook(spec.environment_id, spec.webhook_id)
@@ -115,7 +122,7 @@ impl Delivery<'_> {
                     .await;
             }
         };
-        if self.rescues > MAX_RESCUES {
+        if rescues > MAX_RESCUES {
             return self
                 .dead(
                     batch,
@@ -152,7 +159,7 @@ impl Delivery<'_> {
         answer: Answer,
         go_on: bool,
     ) -> Result<Step, LoadError> {
-        let spec = &self.run.spec;
+        let spec = self.run.spec();
         let age = Duration::from_millis(
             u64::try_from(Timestamp::now().0 - batch.created_ms).unwrap_or(0),
         );
@@ -195,7 +202,7 @@ impl Delivery<'_> {
 
     /// The end of a run is worth a line; its records are told by metrics and `/event`.
     fn log_delivered(&self, batch: &Batch, status: u16) {
-        let (run, attempt) = (self.run.spec.id, batch.attempts + 1);
+        let (run, attempt) = (self.run.spec().id, batch.attempts + 1);
         if event::TERMINAL.contains(&batch.event_type.as_str()) {
             tracing::info!(run.id = %run, event = batch.event_type, event.id = %batch.event, attempt, "run ended; its last event was acknowledged");
         } else {
@@ -211,7 +218,7 @@ impl Delivery<'_> {
         go_on: bool,
     ) -> Result<Step, LoadError> {
         let body = self.bytes(batch).await?.unwrap_or_default();
-        tracing::warn!(run.id = %self.run.spec.id, event.id = %batch.event, reason, "a batch is a dead letter now");
+        tracing::warn!(run.id = %self.run.spec().id, event.id = %batch.event, reason, "a batch is a dead letter now");
         let outcome = Outcome::Dead {
             status,
             reason,

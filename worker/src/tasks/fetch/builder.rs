@@ -11,6 +11,10 @@ use shared::{
     store::fetches::{Child, Chunk},
 };
 
+/// What a child costs in a commit beside its body. It also bounds the children of one part, since Redis takes about
+/// a million arguments a call.
+const CHILD_BYTES: usize = 64;
+
 /// What a node's records turn into.
 pub(super) struct PartBuilder {
     max_records: u32,
@@ -107,7 +111,7 @@ impl PartBuilder {
             ..FetchBody::default()
         }
         .to_json();
-        self.bytes += body.len() * self.kids.len();
+        self.bytes += (body.len() + CHILD_BYTES) * self.kids.len();
         for kid in &self.kids {
             self.children.push(Child {
                 node: *kid,

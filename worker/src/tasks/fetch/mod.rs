@@ -103,20 +103,28 @@ pub async fn execute(
     gate: u64,
     body: FetchBody,
 ) -> Result<&'static str, LoadError> {
-    let Some(run) = context.run(run_id).await? else {
-        until_available(|| {
-            context
-                .store
-                .finish_task(Queue::Fetches, &claim.id, &claim.token)
-        })
-        .await?;
-        return Ok("dropped");
-    };
     let handle = FetchHandle {
         task: claim.id.clone(),
         token: claim.token.clone(),
         run: run_id,
         node,
+    };
+    let run = match context.run(run_id).await {
+        Ok(Some(run)) => run,
+        Ok(None) => {
+            until_available(|| {
+                context
+                    .store
+                    .finish_task(Queue::Fetches, &claim.id, &claim.token)
+            })
+            .await?;
+            return Ok("dropped");
+        }
+        // A worker of another version may read it; but not for ever.
+        Err(LoadError::Invalid(message)) if claim.attempt >= errors::MAX_ATTEMPTS => {
+            return report::give_up_unreadable(context, &handle, &message, claim.attempt).await;
+        }
+        Err(error) => return Err(error),
     };
     let spec = &run.spec;
     let parents = body.parents.clone();

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use shared::{
     clock::Timestamp,
     integration::errors::Classified,
+    model::run::ErrorHandling,
     store::fetches::{FetchFailure, FetchHandle},
 };
 
@@ -29,6 +30,39 @@ pub(super) struct Failing<'a> {
     pub run: &'a LoadedRun,
     pub handle: &'a FetchHandle,
     pub parents: &'a BTreeMap<String, Value>,
+}
+
+/// Gives up a fetch whose run can't be compiled, from what is stored about it.
+pub(super) async fn give_up_unreadable(
+    context: &Context,
+    handle: &FetchHandle,
+    message: &str,
+    attempts: u32,
+) -> Result<&'static str, LoadError> {
+    let code = "invalid_sync_job";
+    let runs = context.store.runs();
+    let policy = runs
+        .spec(handle.run)
+        .await?
+        .map_or(ErrorHandling::Ignore, |spec| spec.error_handling);
+    let state = runs.state(handle.run).await?;
+    let resource = state
+        .get(&format!("n{}:resource", handle.node))
+        .map_or("", String::as_str);
+    tracing::warn!(run.id = %handle.run, task.id = %handle.task, resource, error = message, "a fetch was given up");
+    let error = json!({
+        "resource": resource, "code": code, "message": message, "attempts": attempts, "at": Timestamp::now(),
+    });
+    let failure = FetchFailure {
+        requests: 0,
+        error: error.to_string(),
+        policy,
+        code,
+        message,
+        resource,
+    };
+    let step = until_available(|| context.store.fail_fetch(handle, &failure)).await?;
+    Ok(outcome(step, "failed"))
 }
 
 impl Failing<'_> {

@@ -14,14 +14,19 @@ local function run_retire(run_key)
   end
 end
 
--- `previous_run_date` of each resource that was fetched whole and delivered whole becomes this run's start.
+-- `previous_run_date` of each resource that was fetched whole and delivered whole becomes this run's start. A child is
+-- fetched whole only if its parent was: what hangs on a parent that was not fetched was never asked for.
 local function advance_watermarks(base, run_key)
   local run = redis.call('HMGET', run_key, 'account', 'job', 'started_at', 'nodes')
   local key = base .. ':watermark:' .. run[1] .. ':' .. run[2]
+  local fetched = {}
   for i = 0, (tonumber(run[4]) or 0) - 1 do
     local n = 'n' .. i .. ':'
-    local node = redis.call('HMGET', run_key, n .. 'done', n .. 'errors', n .. 'dead', n .. 'name')
-    local whole = node[1] and (tonumber(node[2]) or 0) == 0 and (tonumber(node[3]) or 0) == 0
+    local node = redis.call('HMGET', run_key, n .. 'done', n .. 'errors', n .. 'dead', n .. 'name', n .. 'parent')
+    -- Parents stand before their children.
+    local parent = tonumber(node[5])
+    fetched[i] = node[1] and (tonumber(node[2]) or 0) == 0 and (parent == nil or fetched[parent])
+    local whole = fetched[i] and (tonumber(node[3]) or 0) == 0
     if whole and (tonumber(redis.call('HGET', key, node[4])) or 0) < tonumber(run[3]) then
       redis.call('HSET', key, node[4], run[3])
     end
@@ -85,9 +90,10 @@ local function node_task_done(base, run, run_key, node, now)
   end
 end
 
--- A run that waited for a rate limit goes on.
-local function run_resume(run_key, status)
-  if status == 'rate_limited' then
+-- A run that waited for a rate limit goes on, once the lane is free again: answers to requests that were under way when
+-- the limit came don't end the wait.
+local function run_resume(run_key, status, now)
+  if status == 'rate_limited' and now >= (tonumber(redis.call('HGET', run_key, 'limited_until')) or 0) then
     redis.call('HSET', run_key, 'status', 'running')
   end
 end

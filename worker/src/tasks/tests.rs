@@ -1,0 +1,203 @@
+//! Tasks of runs that can't be worked on: each ends, and is told.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::json;
+use shared::{
+    http::{Outbound, TargetPolicy},
+    ids::{AccountId, EnvironmentId, RunId, SyncJobId, WebhookId},
+    integration::errors::MAX_ATTEMPTS,
+    model::run::{ErrorHandling, RunSpec, RunStatus, RunView, Trigger},
+    queue::task::FetchBody,
+    seal::Sealer,
+    store::{
+        queue::{Claim, LEASE, MAX_RESCUES, Queue},
+        runs::{NodeLayout, RunStart},
+    },
+    testing,
+};
+
+use super::{deliver, fetch, start_run};
+use crate::context::{Context, LoadError};
+
+struct Bench {
+    context: Arc<Context>,
+    spec: RunSpec,
+}
+
+impl Bench {
+    /// An accepted run whose integration document isn't there.
+    async fn new() -> Self {
+        let store = testing::redis::store().await;
+        let outbound =
+            Outbound::new(TargetPolicy::new(&[], false).expect("a policy")).expect("a client");
+        let sealer = Sealer::new(Sealer::new_master_key().expose()).expect("a sealer");
+        let spec = RunSpec {
+            id: RunId::generate(),
+            environment_id: EnvironmentId::generate(),
+            sync_job_id: SyncJobId::generate(),
+            integrated_account_id: AccountId::generate(),
+            webhook_id: WebhookId::generate(),
+            tenant_id: "tenant".to_owned(),
+            integration_name: "gone".to_owned(),
+            integration_hash: "gone".to_owned(),
+            trigger: Trigger::Api,
+            args: json!({}),
+            error_handling: ErrorHandling::Ignore,
+            ignore_previous_run: false,
+            resources: json!([]),
+            event_types: Vec::new(),
+            batch_records: 100,
+            batch_bytes: 524_288,
+            linger_ms: 0,
+            delivery_concurrency: 8,
+            retention_days: 14,
+        };
+        store.runs().create(&spec).await.expect("accepted");
+        Self {
+            context: Arc::new(Context::new(store, outbound, sealer)),
+            spec,
+        }
+    }
+
+    async fn claim(&self, queue: Queue) -> Claim {
+        let token = ulid::Ulid::generate().to_string();
+        let claimed = self
+            .context
+            .store
+            .claim(queue, 1, LEASE, &token)
+            .await
+            .expect("a claim");
+        claimed.tasks.into_iter().next().expect("a ready task")
+    }
+
+    async fn view(&self) -> RunView {
+        let runs = self.context.store.runs();
+        runs.get(self.spec.environment_id, self.spec.id)
+            .await
+            .expect("an answer")
+            .expect("the run")
+    }
+
+    async fn deliver(&self, stream: &str) -> &'static str {
+        let claim = self.claim(Queue::Deliveries).await;
+        deliver::execute(&self.context, &claim, self.spec.id, stream.to_owned())
+            .await
+            .expect("an answer")
+    }
+
+    /// Events that were settled, by type.
+    async fn settled(&self) -> Vec<String> {
+        let page = shared::store::PageRequest {
+            after: None,
+            limit: 100,
+        };
+        let runs = self.context.store.runs();
+        let events = runs
+            .events(self.spec.environment_id, self.spec.id, &page)
+            .await
+            .expect("an answer");
+        let text =
+            |event: serde_json::Value| event["event"].as_str().unwrap_or_default().to_owned();
+        events
+            .expect("the run")
+            .items
+            .into_iter()
+            .map(text)
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_planned_fails_and_its_end_is_told() {
+    let bench = Bench::new().await;
+    let claim = bench.claim(Queue::Runs).await;
+    assert_eq!(
+        start_run::execute(&bench.context, &claim, bench.spec.id)
+            .await
+            .expect("an answer"),
+        "failed"
+    );
+    assert_eq!(bench.view().await.status, RunStatus::Failed);
+    // The webhook doesn't exist, so that the event is a dead letter: settled all the same.
+    assert_eq!(bench.deliver("c").await, "done");
+    assert_eq!(bench.settled().await, ["sync_job_run:failed"]);
+}
+
+#[tokio::test]
+async fn a_run_whose_start_crashes_workers_fails() {
+    let bench = Bench::new().await;
+    let mut claim = bench.claim(Queue::Runs).await;
+    claim.rescues = MAX_RESCUES + 1;
+    assert_eq!(
+        start_run::execute(&bench.context, &claim, bench.spec.id)
+            .await
+            .expect("an answer"),
+        "failed"
+    );
+    assert_eq!(
+        bench.view().await.error.expect("an error").code,
+        "worker_crashed"
+    );
+}
+
+#[tokio::test]
+async fn a_fetch_of_a_run_that_cannot_be_read_is_given_up_after_its_attempts() {
+    let bench = Bench::new().await;
+    let start = bench.claim(Queue::Runs).await;
+    let node = NodeLayout {
+        name: "orders".to_owned(),
+        resource: "orders".to_owned(),
+        method: "list".to_owned(),
+        parent: None,
+        kids: Vec::new(),
+        stored: true,
+        gate: None,
+        gated: Vec::new(),
+        previous_run_ms: None,
+    };
+    let start = RunStart {
+        task: &start.id,
+        token: &start.token,
+        run: bench.spec.id,
+        started: "{}".to_owned(),
+        fetch_limit: 1,
+        nodes: &[node],
+        roots: vec![(0, FetchBody::default().to_json())],
+    };
+    bench
+        .context
+        .store
+        .runs()
+        .start(&start)
+        .await
+        .expect("started");
+    let run = bench.spec.id;
+    for attempt in 0..=MAX_ATTEMPTS {
+        let claim = bench.claim(Queue::Fetches).await;
+        assert_eq!(claim.attempt, attempt);
+        let outcome = fetch::execute(&bench.context, &claim, run, 0, 0, FetchBody::default()).await;
+        if attempt < MAX_ATTEMPTS {
+            assert!(matches!(outcome, Err(LoadError::Invalid(_))), "{outcome:?}");
+            let (store, now) = (&bench.context.store, Duration::ZERO);
+            store
+                .retry_task(Queue::Fetches, &claim.id, &claim.token, now)
+                .await
+                .expect("an answer");
+        } else {
+            assert_eq!(outcome.expect("an answer"), "failed");
+        }
+    }
+    assert_eq!(bench.view().await.errors, 1);
+    for stream in ["c", "0", "c"] {
+        assert_eq!(bench.deliver(stream).await, "done");
+    }
+    assert_eq!(
+        bench.settled().await,
+        [
+            "sync_job_run:started",
+            "sync_job_run:record_error",
+            "sync_job_run:completed"
+        ]
+    );
+}
