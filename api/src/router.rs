@@ -59,6 +59,11 @@ pub fn configure(config: &mut ServiceConfig, figures: Figures) {
                 .done(),
         )
         .service(
+            at("/webhook/{id}/dead-letter")
+                .get(webhooks::dead_letters::dead_letters)
+                .done(),
+        )
+        .service(
             at("/integration")
                 .get(integrations::list::list)
                 .post(integrations::put::create)

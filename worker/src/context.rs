@@ -15,6 +15,7 @@ use shared::{
     integration::Integration,
     model::{
         account::Account,
+        event::StreamName,
         run::RunSpec,
         webhook::{SignatureEncoding, Webhook},
     },
@@ -304,18 +305,22 @@ impl DeliveredRun {
         }
     }
 
-    /// The resource and the method of a node.
+    /// What a node's stream is called in events.
     #[must_use]
-    pub fn names(&self, node: usize) -> Option<(&str, &str)> {
+    pub fn stream_name(&self, node: usize) -> Option<StreamName<'_>> {
         match self {
-            Self::Compiled(run) => run
-                .plan
-                .nodes
-                .get(node)
-                .map(|node| (&*node.resource, &*node.method)),
+            Self::Compiled(run) => run.plan.nodes.get(node).map(|node| StreamName {
+                name: &node.name,
+                resource: &node.resource,
+                method: &node.method,
+            }),
             Self::Bare { state, .. } => {
                 let field = |name: &str| state.get(&format!("n{node}:{name}")).map(String::as_str);
-                Some((field("resource")?, field("method")?))
+                Some(StreamName {
+                    name: field("name")?,
+                    resource: field("resource")?,
+                    method: field("method")?,
+                })
             }
         }
     }

@@ -2,16 +2,14 @@
 //!
 //! The bytes of an event are a pure function of what was frozen with its batch
 //! (id, time, extent), of the committed chunks and of the run's unchanging parts,
-//! so every retry is byte-equal, whichever worker sends it. [`FORMAT`] names the
-//! layout; a change of it needs a new one beside it for batches already frozen.
+//! so every retry is byte-equal, whichever worker sends it. A change of the layout
+//! needs a mark in the frozen batch, so that batches frozen before keep theirs; the
+//! tests below hold the layout still.
 
 use serde_json::{Map, Value, json};
 
 use super::run::{RunSpec, RunStatus, RunView};
 use crate::{clock::Timestamp, ids::EventId};
-
-/// The layout of the bytes below; golden files in the tests hold it still.
-pub const FORMAT: u32 = 1;
 
 /// Digits of the record count at the start of a chunk.
 const COUNT_DIGITS: usize = 10;
@@ -110,9 +108,11 @@ fn read_chunk(index: usize, chunk: &[u8]) -> Result<ChunkParts<'_>, UnreadableCh
     })
 }
 
-/// `resource` and `method` of the node that a stream belongs to.
+/// The node that a stream belongs to.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamName<'a> {
+    /// The stream's own name: the resource, or its alias.
+    pub name: &'a str,
     pub resource: &'a str,
     pub method: &'a str,
 }
@@ -157,6 +157,8 @@ pub fn record_event(
     open_envelope(&mut bytes, spec, batch);
     bytes.extend_from_slice(b",\"resource\":");
     push_json(&mut bytes, &stream.resource);
+    bytes.extend_from_slice(b",\"name\":");
+    push_json(&mut bytes, &stream.name);
     bytes.extend_from_slice(b",\"method\":");
     push_json(&mut bytes, &stream.method);
     bytes.extend_from_slice(b",\"meta\":");
@@ -247,7 +249,7 @@ pub fn rate_limited_details(chunk: &str) -> Map<String, Value> {
 #[must_use]
 pub fn record_error_details(mut error: Map<String, Value>) -> Map<String, Value> {
     let mut details = Map::new();
-    for name in ["resource", "method", "parent"] {
+    for name in ["resource", "name", "method", "parent"] {
         if let Some(value) = error.remove(name) {
             details.insert(name.to_owned(), value);
         }
@@ -265,6 +267,7 @@ pub fn terminal_details(view: &RunView) -> Map<String, Value> {
         .map(|of| {
             json!({
                 "resource": of.resource,
+                "name": of.name,
                 "method": of.method,
                 "records": of.records,
                 "errors": of.errors,
@@ -345,6 +348,7 @@ mod tests {
     }
 
     const NAME: StreamName<'static> = StreamName {
+        name: "wms/orders",
         resource: "wms/orders",
         method: "list",
     };
@@ -354,7 +358,7 @@ mod tests {
         r#""environment_id":"env_00000000000000000000000002","webhook_id":"wh_00000000000000000000000005","#,
         r#""payload":{"sync_job_run_id":"run_00000000000000000000000001","sync_job_id":"job_00000000000000000000000003","#,
         r#""integrated_account_id":"acc_00000000000000000000000004","tenant_id":"a \"tenant\"","#,
-        r#""integration_name":"sample","resource":"wms/orders","method":"list","#,
+        r#""integration_name":"sample","resource":"wms/orders","name":"wms/orders","method":"list","#,
     );
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use shared::{
     model::run::{ErrorHandling, RunStatus},
     store::{
+        PageRequest,
         deliveries::{NextBatch, Outcome},
         fetches::PageCommit,
         queue::{Held, LEASE, Queue},
@@ -202,6 +203,29 @@ async fn a_given_up_batch_is_a_dead_letter_and_under_ignore_the_run_completes() 
         (view.status, view.records_dead, view.records_delivered),
         (RunStatus::Completed, 2, 0)
     );
+    let page = PageRequest {
+        limit: 10,
+        after: None,
+    };
+    let letters = bench
+        .store
+        .dead_letters(bench.spec.webhook_id, &page)
+        .await
+        .expect("a page")
+        .items;
+    assert_eq!(letters.len(), 1);
+    assert_eq!(
+        (letters[0].id.clone(), letters[0].resource.as_deref()),
+        (batch.event.to_string(), Some("orders"))
+    );
+    assert_eq!(
+        (
+            letters[0].last_seq,
+            letters[0].status_code,
+            letters[0].reason.as_str()
+        ),
+        (Some(2), Some(500), "gave up")
+    );
     let (account, job) = (bench.spec.integrated_account_id, bench.spec.sync_job_id);
     let watermarks = bench
         .store
@@ -250,7 +274,7 @@ async fn a_lease_lost_while_one_batch_was_sent_does_not_count_against_the_next()
     let (delivery, batch) = bench.take().await.expect("the batch again");
     bench.commit(&page(&handle, 1, 1)).await;
     assert_eq!(bench.settle(&delivery, &batch).await, NextBatch::None);
-    bench.advance(Duration::from_secs(60)).await;
+    bench.advance(Duration::from_mins(1)).await;
     assert_eq!(bench.claim_one(Queue::Deliveries).await.rescues, 0);
 }
 

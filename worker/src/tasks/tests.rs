@@ -28,7 +28,7 @@ struct Bench {
 impl Bench {
     /// An accepted run whose integration document isn't there.
     async fn new() -> Self {
-        let store = testing::redis::store().await;
+        let store = testing::redis::store();
         let outbound =
             Outbound::new(TargetPolicy::new(&[], false).expect("a policy")).expect("a client");
         let sealer = Sealer::new(Sealer::new_master_key().expose()).expect("a sealer");

@@ -1,5 +1,6 @@
 //! `/webhook`: where events go.
 pub mod create;
+pub mod dead_letters;
 pub mod delete;
 pub mod get;
 pub mod list;

@@ -30,10 +30,12 @@ if n ~= 'c' and batch.records > 0 then
   redis.call('HINCRBY', run_key, 'n' .. n .. ':' .. outcome, batch.records)
 end
 if outcome == 'dead' then
-  redis.call('HSET', base .. ':dead_letter:' .. batch.event, 'run', run, 'webhook', webhook, 'stream', n, 'event_type',
-    batch.event_type, 'first_seq', batch.first, 'records', batch.records, 'reason', ARGV[8], 'status', ARGV[7],
+  local names = n ~= 'c' and redis.call('HMGET', run_key, 'n' .. n .. ':resource', 'n' .. n .. ':name') or {}
+  redis.call('HSET', base .. ':dead_letter:' .. batch.event, 'run', run, 'webhook', webhook, 'stream', n,
+    'resource', names[1] or '', 'name', names[2] or '', 'event_type', batch.event_type, 'first_seq', batch.first, 'records', batch.records, 'reason', ARGV[8], 'status', ARGV[7],
     'attempts', batch.attempts + 1, 'created_at', batch.created, 'dead_at', now, 'body', ARGV[9])
-  redis.call('ZADD', base .. ':dead:' .. webhook, now, batch.event)
+  redis.call('PEXPIRE', base .. ':dead_letter:' .. batch.event, redis.call('HGET', run_key, 'retention_ms'))
+  redis.call('ZADD', base .. ':dead:' .. webhook, 0, batch.event)
   redis.call('HINCRBY', run_key, 'dead_events', 1)
   if state[3] == 'fail_fast' and run_active(state[2]) then
     run_end(base, run, run_key, 'failed', 'delivery_failed', ARGV[8], '', now)

@@ -80,7 +80,7 @@ pub(super) fn run_view(spec: &RunSpec, state: &State) -> RunView {
         view.undelivered_bytes += number(state, &format!("s{node}:bytes"));
         let stats: &mut ResourceStats = view
             .resource_stats
-            .entry(of.resource.clone())
+            .entry(of.name.clone())
             .or_default()
             .entry(of.method.clone())
             .or_default();
@@ -148,6 +148,7 @@ pub(super) fn event_view(row: &str, state: &State) -> Value {
         "id": event,
         "event": event_type,
         "resource": state.get(&format!("n{stream}:resource")),
+        "name": state.get(&format!("n{stream}:name")),
         "first_seq": (count > 0).then_some(first_seq),
         "last_seq": (count > 0).then(|| first_seq + count - 1),
         "count": count,

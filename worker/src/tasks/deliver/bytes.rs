@@ -12,19 +12,18 @@ impl Delivery<'_> {
     pub(super) async fn bytes(&self, batch: &Batch) -> Result<Result<Bytes, String>, LoadError> {
         let spec = self.run.spec();
         if batch.event_type == event::RECORD {
-            let names = self
+            let name = self
                 .handle
                 .stream
                 .parse::<usize>()
                 .ok()
-                .and_then(|node| self.run.names(node));
-            let Some((resource, method)) = names else {
+                .and_then(|node| self.run.stream_name(node));
+            let Some(name) = name else {
                 return Ok(Err(format!(
                     "the stream {} is none of the job",
                     self.handle.stream
                 )));
             };
-            let name = event::StreamName { resource, method };
             let bytes = event::record_event(spec, name, batch);
             return Ok(bytes.map(Bytes::from).map_err(|error| error.to_string()));
         }

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{Fetch, builder::PartBuilder};
-use crate::context::Context;
+use crate::{context::Context, measure};
 
 /// Bytes of records after which a part is committed; a page may have many.
 const PART_BYTES: usize = 1024 * 1024;
@@ -268,11 +268,15 @@ impl Reader {
     }
 
     async fn exchange(&self, request: HttpRequest) -> Result<Response, Stop> {
+        let began = std::time::Instant::now();
         let sent = self
             .context
             .outbound
             .send(request, Redirects::SameOrigin, MAX_PAGE_BYTES);
-        let mut response = sent.await?;
+        let sent = sent.await;
+        // Up to the head of the answer; the body is read at the pace of the commits.
+        measure::requested(began.elapsed());
+        let mut response = sent?;
         if response.status.is_success() {
             return Ok(response);
         }

@@ -109,6 +109,7 @@ impl Failing<'_> {
             .unwrap_or(self.run.spec.error_handling);
         let error = json!({
             "resource": resource,
+            "name": node.map(|node| &node.name),
             "method": node.map(|node| &node.method),
             "parent": if self.parents.is_empty() { Value::Null } else { json!(self.parents) },
             "code": code,
