@@ -227,7 +227,7 @@ async fn a_retried_task_comes_back_when_it_is_due_and_tells_when_that_is() {
 
 #[tokio::test]
 async fn a_delay_counts_as_an_attempt_a_crash_or_nothing() {
-    let store = testing::redis::store().await;
+    let store = testing::redis::store();
     push(&store, "a", 1, &["1"]).await;
     for (counts, expected) in [
         (CountsAs::Attempt, (1, 0)),

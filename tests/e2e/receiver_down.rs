@@ -8,7 +8,7 @@ use syncline_tests::receiver::Answer;
 
 use crate::{
     ledger::Ledger,
-    scenario::{Setup, Shop, Syncing},
+    scenario::{LONG, Setup, Shop, Syncing},
 };
 
 const SHOP: Shop = Shop {
@@ -44,6 +44,62 @@ async fn a_receiver_that_is_down_makes_the_run_wait_and_then_gets_everything() -
     let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
     assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
     assert_eq!(run["records_dead"], 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_redis_takes_no_new_work_and_empties_itself_once_the_receiver_is_back() -> Result<()>
+{
+    const ROOM: u64 = 4 * 1024 * 1024;
+    let shop = Shop {
+        orders: 100_000,
+        per_page: 1_000,
+        lines: 0,
+    };
+    let mut setup = impatient();
+    setup.job = json!({"resources": [{"resource": "wms/orders"}]});
+    let sync = Syncing::of_shop(shop, setup).await?;
+    let client = redis::Client::open(sync.stack.redis.url())?;
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    let info: redis::InfoDict = redis::cmd("INFO")
+        .arg("memory")
+        .query_async(&mut connection)
+        .await?;
+    let limit = info.get::<u64>("used_memory").expect("used_memory") + ROOM;
+    let () = redis::cmd("CONFIG")
+        .arg("SET")
+        .arg("maxmemory")
+        .arg(limit)
+        .query_async(&mut connection)
+        .await?;
+    sync.receiver.down();
+    let run = sync.start_run().await?;
+    let deadline = tokio::time::Instant::now() + LONG;
+    loop {
+        let job = json!({"integration_name": "shop", "label": "x".repeat(200), "resources": [{"resource": "orders"}]});
+        let (status, answer) = sync
+            .rest
+            .call(reqwest::Method::POST, "/sync-job", Some(&job))
+            .await?;
+        if status == 503 {
+            assert_eq!(answer["error"]["code"], "store_unavailable");
+            break;
+        }
+        let full = sync.stack.workers[0]
+            .metrics()?
+            .contains("syncline_store_memory_share 0.9");
+        if full {
+            break;
+        }
+        anyhow::ensure!(
+            tokio::time::Instant::now() < deadline,
+            "Redis did not fill up"
+        );
+    }
+    sync.receiver.up()?;
+    let run = sync.finish(&run).await?;
+    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    assert_eq!(ledger.records["wms/orders"].len(), 100_000);
     Ok(())
 }
 

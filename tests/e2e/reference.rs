@@ -41,7 +41,7 @@ async fn orders_and_their_lines_arrive_complete_in_order_and_byte_for_byte() -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_delivery_is_signed_and_names_each_childs_parent() -> Result<()> {
+async fn every_delivery_is_signed_and_names_the_parent_of_each_child() -> Result<()> {
     let sync = Syncing::of_shop(SHOP, Setup::default()).await?;
     let made = sync
         .rest

@@ -60,6 +60,9 @@ async fn pass(store: &Store) -> StoreResult<()> {
     }
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     gauge!(names::UNDELIVERED_BYTES).set(store.undelivered_bytes().await? as f64);
+    if let Some(share) = store.mark_when_full().await? {
+        gauge!(names::STORE_MEMORY_SHARE).set(share);
+    }
     let unparked = store.unpark().await?;
     if unparked > 0 {
         tracing::info!(tasks = unparked, "parked fetches go on");

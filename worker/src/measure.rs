@@ -19,3 +19,8 @@ pub fn delivery(outcome: &'static str, elapsed: Duration, records: u64) {
         counter!(names::RECORDS_DELIVERED).increment(records);
     }
 }
+
+/// A source answered, or failed to.
+pub fn requested(elapsed: Duration) {
+    histogram!(names::SOURCE_DURATION).record(elapsed.as_secs_f64());
+}

@@ -19,7 +19,7 @@ use actix_web::{
     middleware::Next,
 };
 use futures::FutureExt;
-use shared::ids::EnvironmentId;
+use shared::{ids::EnvironmentId, telemetry::metrics::HTTP_DURATION};
 use ulid::Ulid;
 
 use crate::error::ApiError;
@@ -118,7 +118,7 @@ fn record(
         "method" => verb.clone(), "route" => route.to_owned(), "status" => status.to_string()
     )
     .increment(1);
-    metrics::histogram!("syncline_http_request_seconds", "method" => verb, "route" => route.to_owned())
+    metrics::histogram!(HTTP_DURATION, "method" => verb, "route" => route.to_owned())
         .record(elapsed.as_secs_f64());
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Everything goes through the public REST API, with the curl command of each
 //! call. Two runs: the first syncs all, the second only what changed since. The
-//! exit code is 0 when every check of [`verify`] holds.
+//! exit code is 0 when every check of `verify.rs` holds.
 
 mod progress;
 mod scenario;

@@ -36,9 +36,9 @@ pub struct Scenario {
 
 /// Ids of what runs need.
 pub struct Prepared {
-    webhook_id: String,
-    account_id: String,
-    job_id: String,
+    webhook: String,
+    account: String,
+    job: String,
 }
 
 /// A run that has ended.
@@ -100,9 +100,9 @@ impl Scenario {
             .await?;
         let job_id = told(&job, "")?;
         Ok(Prepared {
-            webhook_id,
-            account_id,
-            job_id,
+            webhook: webhook_id,
+            account: account_id,
+            job: job_id,
         })
     }
 
@@ -117,9 +117,9 @@ impl Scenario {
         let create = Call::post(
             "/sync-job-run",
             json!({
-                "sync_job_id": prepared.job_id,
-                "integrated_account_id": prepared.account_id,
-                "webhook_id": prepared.webhook_id,
+                "sync_job_id": prepared.job,
+                "integrated_account_id": prepared.account,
+                "webhook_id": prepared.webhook,
             }),
         );
         let created = self.step(title, &create).await?;

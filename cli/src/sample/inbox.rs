@@ -63,7 +63,7 @@ pub struct Sample {
     pub stream: Option<String>,
     /// First and last `seq`, of a record event.
     pub seq: Option<(u64, u64)>,
-    /// The first record as it came, or else the payload's fields beyond [`COMMON`].
+    /// The first record as it came, or else the payload's fields that its kind alone has.
     pub text: String,
 }
 
@@ -149,38 +149,34 @@ impl Inbox {
         let Some(kind) = envelope.event.strip_prefix("sync_job_run:") else {
             return Outcome::New;
         };
-        match serde_json::from_str::<RunPayload<'_>>(envelope.payload.get()) {
-            Ok(RunPayload {
-                sync_job_run_id: Some(run),
-                resource,
-                name,
+        let Ok(RunPayload {
+            sync_job_run_id: Some(run),
+            resource,
+            name,
+            records,
+            meta,
+        }) = serde_json::from_str(envelope.payload.get())
+        else {
+            self.fault(format!(
+                "{webhook_id} is a run's event without a readable payload"
+            ));
+            return Outcome::Unreadable;
+        };
+        let mut faults = Vec::new();
+        self.runs.entry(run).or_default().receive(
+            kind,
+            &Event {
+                stream: name.or(resource),
                 records,
                 meta,
-            }) => {
-                let stream = name.or(resource);
-                let mut faults = Vec::new();
-                self.runs.entry(run).or_default().receive(
-                    kind,
-                    &Event {
-                        stream,
-                        records,
-                        meta,
-                        payload: envelope.payload.get(),
-                    },
-                    &mut faults,
-                );
-                for fault in faults {
-                    self.fault(format!("{webhook_id}: {fault}"));
-                }
-                Outcome::New
-            }
-            _ => {
-                self.fault(format!(
-                    "{webhook_id} is a run's event without a readable payload"
-                ));
-                Outcome::Unreadable
-            }
+                payload: envelope.payload.get(),
+            },
+            &mut faults,
+        );
+        for fault in faults {
+            self.fault(format!("{webhook_id}: {fault}"));
         }
+        Outcome::New
     }
 
     /// Notes a delivery that can't be trusted.

@@ -26,7 +26,7 @@ const SERVERS: &[&str] = &["redis-server", "valkey-server"];
 /// Name of the socket in the data directory.
 const SOCKET: &str = "redis.sock";
 /// How long it may take to answer; reading a large append-only file takes a while.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_DEADLINE: Duration = Duration::from_mins(1);
 /// How long it may take to write out its file and end.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 /// Between two looks.

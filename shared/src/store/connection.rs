@@ -24,6 +24,10 @@ const RECONNECT_DELAY: Duration = Duration::from_millis(50);
 const MAX_RECONNECT_DELAY: Duration = Duration::from_millis(500);
 /// Attempts within one call before it fails; the next call starts anew.
 const RECONNECT_ATTEMPTS: usize = 2;
+/// Share of `maxmemory` above which nothing is fetched.
+const FULL_SHARE: f64 = 0.8;
+/// How long the mark holds without being renewed.
+const FULL_MARK: Duration = Duration::from_secs(10);
 /// The oldest Redis whose features the scripts use (`LPOP` with a count in
 /// scripts, effect replication by default, `TIME` before writes).
 const OLDEST_MAJOR_VERSION: u32 = 7;
@@ -137,6 +141,35 @@ impl Store {
             redis_version,
             warnings,
         })
+    }
+
+    /// Looks how much of its memory Redis has used and marks it as full above
+    /// 80 % of it, so that nothing more is fetched until deliveries have made
+    /// room. The mark expires by itself should every worker die. Gives the share in
+    /// use; `None` when Redis has no limit.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn mark_when_full(&self) -> StoreResult<Option<f64>> {
+        let mut connection = self.connection();
+        let info: InfoDict = redis::cmd("INFO")
+            .arg("memory")
+            .query_async(&mut connection)
+            .await?;
+        let (used, limit): (f64, f64) = (
+            info.get("used_memory").unwrap_or(0.0),
+            info.get("maxmemory").unwrap_or(0.0),
+        );
+        if limit <= 0.0 {
+            return Ok(None);
+        }
+        let key = self.keys.join(&["full"]);
+        if used / limit > FULL_SHARE {
+            let _set: () = connection.set_ex(key, 1, FULL_MARK.as_secs()).await?;
+        } else {
+            let _removed: u64 = connection.del(key).await?;
+        }
+        Ok(Some(used / limit))
     }
 
     /// Redis's clock plus the shift that tests set, in milliseconds since the epoch.

@@ -48,7 +48,7 @@ pub struct Child {
     pub node: usize,
     /// Position of the parent record in this commit, from 1.
     pub position: u64,
-    /// [`crate::queue::FetchBody`] as JSON.
+    /// [`crate::queue::task::FetchBody`] as JSON.
     pub body: String,
 }
 

@@ -21,9 +21,10 @@
 //! | `run:<run>:error`, `run:<run>:event` | list | what went wrong; what was sent |
 //! | `flow:<webhook>` | hash | undelivered bytes, whether they are over the mark |
 //! | `flow:<webhook>:parked` | list | fetch tasks waiting for the receiver |
+//! | `full` | string | set, for some seconds, while Redis has little memory left |
 //! | `undelivered_bytes` | string | undelivered bytes of all webhooks |
 //! | `parked` | set | webhooks with parked tasks |
-//! | `dead:<webhook>` | zset | dead letters, by time |
+//! | `dead:<webhook>` | zset | dead letters of a webhook, in the order of their ids |
 //! | `dead_letter:<event>` | hash | one dead letter with its bytes |
 //! | `watermark:<account>:<job>` | hash | resource → `previous_run_date` |
 //! | `environment:<env>:run` | zset | runs of an environment |

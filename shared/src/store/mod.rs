@@ -1,11 +1,12 @@
 //! The store: everything that speaks Redis.
 //!
 //! Redis is the only store and the only authority. Whatever must happen together
-//! happens in one script (`lua/`), whose typed wrapper is in [`scripts`]; all keys
+//! happens in one script (`lua/`), whose typed wrapper is in `scripts.rs`; all keys
 //! are built in [`keys`]. A lost connection is re-established by itself; a call
 //! made meanwhile ends in [`StoreError::Unavailable`], never in a hang.
 
 mod connection;
+mod dead_letters;
 pub mod deliveries;
 mod documents;
 pub mod fetches;

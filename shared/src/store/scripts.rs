@@ -12,70 +12,100 @@ use redis::{FromRedisValue, Script, ScriptInvocation};
 
 use super::{Store, StoreError, StoreResult};
 
+/// `$when_full`: what Redis does with the script when its memory is used up. Steps
+/// that bring in work are refused; steps that give memory back, or that must not
+/// be lost half way, run all the same, so that a full Redis empties itself.
 macro_rules! script {
-    ($name:ident, [$($library:literal),*], $file:literal) => {
+    ($name:ident, $when_full:ident, [$($library:literal),*], $file:literal) => {
         pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
             Script::new(concat!(
+                script!(@$when_full),
                 $(include_str!(concat!("lua/lib/", $library, ".lua")),)*
                 include_str!(concat!("lua/", $file, ".lua"))
             ))
         });
     };
+    (@refused) => { "#!lua\n" };
+    (@allowed) => { "#!lua flags=allow-oom\n" };
 }
 
-script!(PUSH_TASKS, ["clock", "queue"], "push_tasks");
-script!(CLAIM, ["clock", "queue", "flow", "stream", "run"], "claim");
-script!(EXTEND, ["clock"], "extend");
-script!(RESCUE_EXPIRED, ["clock", "queue"], "rescue_expired");
-script!(HAND_BACK, ["clock", "queue"], "hand_back");
-script!(FINISH_TASK, ["clock", "queue"], "finish_task");
-script!(RETRY_TASK, ["clock", "queue"], "retry_task");
-script!(QUEUE_GAUGES, ["clock"], "queue_gauges");
-script!(UNPARK, ["clock", "queue", "flow"], "unpark");
-script!(CREATE_RUN, ["clock", "queue"], "create_run");
-script!(START_RUN, ["clock", "queue", "flow", "stream"], "start_run");
+script!(PUSH_TASKS, refused, ["clock", "queue"], "push_tasks");
+script!(
+    CLAIM,
+    allowed,
+    ["clock", "queue", "flow", "stream", "run"],
+    "claim"
+);
+script!(EXTEND, allowed, ["clock"], "extend");
+script!(
+    RESCUE_EXPIRED,
+    allowed,
+    ["clock", "queue"],
+    "rescue_expired"
+);
+script!(HAND_BACK, allowed, ["clock", "queue"], "hand_back");
+script!(FINISH_TASK, allowed, ["clock", "queue"], "finish_task");
+script!(RETRY_TASK, allowed, ["clock", "queue"], "retry_task");
+script!(QUEUE_GAUGES, allowed, ["clock"], "queue_gauges");
+script!(UNPARK, allowed, ["clock", "queue", "flow"], "unpark");
+script!(CREATE_RUN, refused, ["clock", "queue"], "create_run");
+script!(
+    START_RUN,
+    refused,
+    ["clock", "queue", "flow", "stream"],
+    "start_run"
+);
 script!(
     FAIL_START,
+    allowed,
     ["clock", "queue", "flow", "stream", "run"],
     "fail_start"
 );
 script!(
     STOP_RUN,
+    allowed,
     ["clock", "queue", "flow", "stream", "run"],
     "stop_run"
 );
 script!(
     COMMIT_PAGE,
+    refused,
     ["clock", "queue", "flow", "stream", "run"],
     "commit_page"
 );
 script!(
     FETCH_RETRY,
+    allowed,
     ["clock", "queue", "flow", "stream", "run"],
     "fetch_retry"
 );
 script!(
     FETCH_LIMITED,
+    allowed,
     ["clock", "queue", "flow", "stream", "run"],
     "fetch_limited"
 );
 script!(
     FETCH_FAILED,
+    allowed,
     ["clock", "queue", "flow", "stream", "run"],
     "fetch_failed"
 );
 script!(
     TAKE_BATCH,
+    allowed,
     ["clock", "queue", "flow", "stream", "run", "batch"],
     "take_batch"
 );
 script!(
     SETTLE_BATCH,
+    allowed,
     ["clock", "queue", "flow", "stream", "run", "batch"],
     "settle_batch"
 );
 script!(
     DELIVERY_RETRY,
+    allowed,
     ["clock", "queue", "flow", "stream", "run", "batch"],
     "delivery_retry"
 );
@@ -98,7 +128,6 @@ impl Store {
 
 /// An answer that no version of the script gives.
 pub(super) fn unexpected(script: &str, answer: impl std::fmt::Debug) -> StoreError {
-    let mut answer = format!("{answer:?}");
-    answer.truncate(200);
+    let answer: String = format!("{answer:?}").chars().take(200).collect();
     StoreError::Unexpected(format!("{script} answered {answer}"))
 }

@@ -41,6 +41,11 @@ pub const CLAIMED_TASKS: &str = "syncline_claimed_tasks";
 /// Bytes committed and not yet acknowledged.
 pub const UNDELIVERED_BYTES: &str = "syncline_undelivered_bytes";
 
+/// Share of `maxmemory` that Redis has in use; absent without a limit.
+pub const STORE_MEMORY_SHARE: &str = "syncline_store_memory_share";
+/// Time of one request to the API.
+pub const HTTP_DURATION: &str = "syncline_http_request_seconds";
+
 /// Label: `runs`, `fetches` or `deliveries`.
 pub const QUEUE: &str = "queue";
 /// Label: how it ended, a word of a small closed set.
@@ -60,6 +65,7 @@ const HISTOGRAMS: &[(&str, &[f64])] = &[
     (TASK_DURATION, LONG_BUCKETS),
     (DELIVERY_DURATION, LONG_BUCKETS),
     (SOURCE_DURATION, LONG_BUCKETS),
+    (HTTP_DURATION, SHORT_BUCKETS),
 ];
 
 /// Histograms keep each value until they are put into buckets.
@@ -144,6 +150,8 @@ fn describe() {
     describe_gauge!(READY_TASKS, "Tasks that wait for a worker.");
     describe_gauge!(DELAYED_TASKS, "Tasks that wait for a time.");
     describe_gauge!(CLAIMED_TASKS, "Tasks that are in work.");
+    describe_gauge!(STORE_MEMORY_SHARE, "Share of Redis's memory limit in use.");
+    describe_histogram!(HTTP_DURATION, Unit::Seconds, "Time of one API request.");
     describe_gauge!(
         UNDELIVERED_BYTES,
         Unit::Bytes,

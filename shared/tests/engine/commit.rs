@@ -169,7 +169,7 @@ async fn answers_under_way_when_a_rate_limit_comes_do_not_end_it() {
         .commit(&last_page(&bench.fetch(&root, 0), 4, true))
         .await;
     let claims = bench.claim(Queue::Fetches, 3).await;
-    let wait = Duration::from_secs(3600);
+    let wait = Duration::from_hours(1);
     for (claim, limited) in claims.iter().zip([true, false, true]) {
         let handle = bench.fetch(claim, 1);
         if limited {

@@ -27,10 +27,9 @@
 //! the envelope ([`SplitLimits::envelope_bytes`]), one byte a nesting level. A
 //! record that arrives whole in one piece is not copied at all.
 //!
-//! Failures: every error ends the body. Records handed out before it were valid,
-//! but the page was not, so the caller must commit none of them. Every byte is
-//! checked: grammar and depth by the lexer, UTF-8 record by record and over the
-//! envelope.
+//! Failures: every error ends the body. Records handed out before it were whole
+//! and valid, whatever is wrong with the rest of the page. Every byte is checked:
+//! grammar and depth by the lexer, UTF-8 record by record and over the envelope.
 
 mod lexer;
 mod path;

@@ -1,5 +1,5 @@
 -- Claims ready tasks of a queue, a few from each lane in rotation. On the way: delayed tasks that are due and lanes whose
--- block has ended come back; fetch tasks of ended runs are dropped, those of a webhook over its mark are parked.
+-- block has ended come back; fetch tasks of ended runs are dropped, those of a webhook over its mark are parked; none are claimed while Redis is nearly full.
 -- KEYS 1 base
 -- ARGV 1 queue, 2 tasks wanted, 3 most of one lane at a turn, 4 lease ms, 5 token
 -- Returns {ms until the next timer or -1, 1 if more can be claimed at once, then for each task: id, lane, attempt,
@@ -8,7 +8,13 @@
 local base, queue = KEYS[1], ARGV[1]
 local wanted, per_turn, lease_ms, token = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local MAX_TIMERS, MAX_TURNS, MAX_REMOVED = 200, 200, 1000
+-- Until the next look while nothing is fetched because Redis is nearly full, ms.
+local FULL_LOOK = 1000
 local q, now = base .. ':' .. queue, now_ms(base)
+
+if queue == 'fetches' and store_full(base) then
+  return { FULL_LOOK, 0 }
+end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', q .. ':delayed', '-inf', now, 'LIMIT', 0, MAX_TIMERS)) do
   local key = q .. ':task:' .. id

@@ -19,10 +19,16 @@ local function flow_add(base, run_key, n, webhook, bytes)
   end
 end
 
+-- True while Redis has little memory left (`full` is set by the maintenance passes and expires by itself).
+local function store_full(base)
+  return redis.call('EXISTS', base .. ':full') == 1
+end
+
 -- True when tasks that feed stream `n` should wait.
 local function flow_over(base, run_key, n, webhook)
   return redis.call('HGET', run_key, 's' .. n .. ':over') == '1'
     or redis.call('HGET', base .. ':flow:' .. webhook, 'over') == '1'
+    or store_full(base)
 end
 
 -- Parks a fetch task that is in no lane and not claimed.
