@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     net::TcpStream,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use anyhow::Result;
@@ -11,7 +12,7 @@ use syncline_tests::{http, source::Source};
 
 use crate::{
     ledger::Ledger,
-    scenario::{Setup, Syncing},
+    scenario::{Setup, Shop, Syncing},
 };
 
 /// Syncs from a source that always answers so, and gives the one error.
@@ -175,5 +176,70 @@ async fn a_next_page_on_another_host_gets_no_credentials() -> Result<()> {
     )
     .await?;
     assert_eq!(error["code"], "pagination_origin", "{error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_differs_at_each_request_and_breaks_off_is_given_up() -> Result<()> {
+    // More than one part of a page, so that something is committed before it breaks off.
+    const BYTES: usize = 1_500_000;
+    let requests = AtomicU64::new(0);
+    let answer = move |stream: &mut TcpStream| {
+        let request = requests.fetch_add(1, Ordering::Relaxed);
+        let record = json!({"id": request, "text": "x".repeat(500)}).to_string();
+        let mut body = String::from("{\"data\":[");
+        while body.len() < BYTES {
+            body.push_str(&record);
+            body.push(',');
+        }
+        let head =
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9000000\r\n\r\n";
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body.as_bytes())?;
+        stream.shutdown(std::net::Shutdown::Both)
+    };
+    let error = error_of(answer, json!({})).await?;
+    assert_eq!(error["code"], "page_changed", "{error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_that_the_source_repeats_is_shown_nowhere() -> Result<()> {
+    let body = format!("no json, but your key: {}", crate::scenario::API_KEY);
+    let answer =
+        move |stream: &mut TcpStream| stream.write_all(&http::response(200, &[], body.as_bytes()));
+    let error = error_of(answer, json!({})).await?;
+    assert_eq!(error["code"], "invalid_body");
+    let error = error.to_string();
+    assert!(
+        error.contains("[redacted]") && !error.contains(crate::scenario::API_KEY),
+        "{error}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_records_of_a_page_arrive_even_if_the_next_page_can_not_be_told() -> Result<()> {
+    let sync = Syncing::of_shop(
+        Shop {
+            orders: 20,
+            per_page: 10,
+            lines: 0,
+        },
+        Setup {
+            job: json!({"resources": [{"resource": "wms/orders"}]}),
+            ..Setup::default()
+        },
+    )
+    .await?;
+    let mut document = crate::scenario::integration(&sync.source.url());
+    document["config"]["resources"]["orders"]["list"]["pagination"]["config"]["max_pages"] =
+        json!(1);
+    sync.rest.put("/integration/shop", &document).await?;
+    let run = sync.start_run().await?;
+    let run = sync.finish(&run).await?;
+    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    assert_eq!(ledger.records["wms/orders"].len(), 10, "{run}");
+    assert_eq!(run["errors"], 1, "{run}");
     Ok(())
 }

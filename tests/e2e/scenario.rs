@@ -68,6 +68,9 @@ impl Shop {
     }
 }
 
+/// The credential of the one account.
+pub const API_KEY: &str = "sk_e2e_5a7c1f";
+
 /// The ids a run needs, and what it talks to.
 pub struct Syncing {
     pub stack: Stack,
@@ -141,7 +144,7 @@ impl Syncing {
         let receiver = Arc::new(Receiver::start()?);
         rest.put("/integration/shop", &integration(&source.url()))
             .await?;
-        let account = json!({"integration_name": "shop", "tenant_id": "tenant-1", "credentials": {"api_key": "key"}});
+        let account = json!({"integration_name": "shop", "tenant_id": "tenant-1", "credentials": {"api_key": API_KEY}});
         let account = rest.create("/integrated-account", &account).await?;
         let webhook = merged(json!({"target_url": receiver.url()}), &setup.webhook);
         let webhook = rest.create("/webhook", &webhook).await?;

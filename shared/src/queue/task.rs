@@ -38,6 +38,9 @@ pub struct FetchBody {
     /// Digest of those records; a page that begins otherwise is committed anew.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub skip_digest: u64,
+    /// How often that page was begun anew since it had changed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u64,
 }
 
 #[expect(

@@ -11,7 +11,7 @@ use shared::{
     clock::Timestamp,
     expr::template::Scope,
     http::{OutboundErrorKind, Redirects},
-    integration::Integration,
+    integration::{Integration, errors::Secrets},
     model::account::{Account, AccountError, AccountStatus},
 };
 
@@ -21,14 +21,14 @@ use crate::{error::ApiError, state::AppState};
 const CHECK_DEADLINE: Duration = Duration::from_secs(10);
 /// Bytes of an answer at most; its content doesn't matter.
 const MAX_ANSWER_BYTES: u64 = 1024 * 1024;
-/// Credentials shorter than this aren't struck out: they would make messages unreadable, and are no secrets.
-const MIN_SECRET_CHARS: usize = 4;
 
 /// Why a check failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     code: &'static str,
     message: String,
+    /// Whether the source has refused the credentials; else it could not be asked.
+    conclusive: bool,
 }
 
 /// What a check needs to know of an account.
@@ -57,6 +57,7 @@ pub async fn check(
     let outcome = outcome.unwrap_or_else(|_| {
         Err(Failure {
             code: "timeout",
+            conclusive: false,
             message: format!(
                 "the source did not answer within {} s",
                 CHECK_DEADLINE.as_secs()
@@ -64,7 +65,7 @@ pub async fn check(
         })
     });
     outcome.map_err(|failure| Failure {
-        message: without_secrets(&failure.message, subject.credentials),
+        message: Secrets::of(subject.credentials, None).redact(&failure.message),
         ..failure
     })
 }
@@ -93,6 +94,7 @@ async fn requests(
             .request(&scope, &method.first_cursor())
             .map_err(|error| Failure {
                 code: "invalid_request",
+                conclusive: true,
                 message: error.to_string(),
             })?;
         let response = state
@@ -101,6 +103,7 @@ async fn requests(
             .await
             .map_err(|error| Failure {
                 code: code_of(error.kind),
+                conclusive: error.kind == OutboundErrorKind::Blocked,
                 message: error.message,
             })?;
         if !response.status.is_success() {
@@ -111,6 +114,7 @@ async fn requests(
             };
             return Err(Failure {
                 code,
+                conclusive: !response.status.is_server_error() && status != 429,
                 message: format!("the source answered the check with status {status}{hint}"),
             });
         }
@@ -128,25 +132,6 @@ fn code_of(kind: OutboundErrorKind) -> &'static str {
         OutboundErrorKind::Reset => "connection_reset",
         OutboundErrorKind::BodyTooLarge => "body_too_large",
         OutboundErrorKind::Protocol => "protocol_error",
-    }
-}
-
-/// `message` with every text of `credentials` struck out.
-fn without_secrets(message: &str, credentials: &Value) -> String {
-    match credentials {
-        Value::String(secret) if secret.chars().count() >= MIN_SECRET_CHARS => {
-            let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-            message
-                .replace(secret.as_str(), "[redacted]")
-                .replace(&encoded, "[redacted]")
-        }
-        Value::Array(items) => items.iter().fold(message.to_owned(), |message, item| {
-            without_secrets(&message, item)
-        }),
-        Value::Object(fields) => fields.values().fold(message.to_owned(), |message, item| {
-            without_secrets(&message, item)
-        }),
-        _ => message.to_owned(),
     }
 }
 
@@ -168,24 +153,10 @@ pub fn settle(account: &mut Account, outcome: &Result<(), Failure>) {
                 message,
                 at: now,
             });
-            account.status = AccountStatus::ValidationError;
+            // A source that is away says nothing about credentials that worked before.
+            if failure.conclusive || account.status != AccountStatus::Active {
+                account.status = AccountStatus::ValidationError;
+            }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failure_holds_no_credential() {
-        let credentials =
-            json!({"user": "ab", "key": "s3cret/key", "more": {"list": ["token-xyz"]}});
-        let message =
-            "GET https://a.example/?k=s3cret%2Fkey&t=token-xyz failed for ab (s3cret/key)";
-        assert_eq!(
-            without_secrets(message, &credentials),
-            "GET https://a.example/?k=[redacted]&t=[redacted] failed for ab ([redacted])"
-        );
     }
 }

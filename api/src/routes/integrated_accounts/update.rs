@@ -64,9 +64,11 @@ pub(super) async fn apply(
         }
         match patch.status {
             Some(AccountStatus::Disabled) => account.status = AccountStatus::Disabled,
-            // The check decides.
-            Some(_) => account.status = AccountStatus::Connecting,
-            None => {}
+            // The check decides; meanwhile runs of an account that is active go on.
+            Some(_) if account.status != AccountStatus::Active => {
+                account.status = AccountStatus::Connecting;
+            }
+            Some(_) | None => {}
         }
         account.updated_at = Timestamp::now();
         Ok::<(), ApiError>(())

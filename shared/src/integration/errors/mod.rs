@@ -18,12 +18,14 @@
 //! | body unreadable | fail | that of the [`RecordsError`], e.g. `invalid_body` |
 //! | placeholder without value | fail | `placeholder_missing` |
 //! | request that can't be made | fail | `request_invalid` |
+//! | page that differs each time it is read again | fail | `page_changed` |
 //! | pagination | fail | that of the [`PaginationError`], e.g. `pagination_loop` |
 //!
 //! A rate limit doesn't use up an attempt; a retry does, and after
 //! [`MAX_ATTEMPTS`] it is a failure.
 
 mod rate_limit;
+mod secrets;
 mod shown;
 
 use std::time::Duration;
@@ -34,7 +36,8 @@ use super::{PaginationError, RequestError, records::RecordsError};
 use crate::{clock::Timestamp, http::OutboundErrorKind};
 
 pub use rate_limit::MAX_WAIT;
-pub use shown::{SHOWN_BODY_BYTES, redact};
+pub use secrets::Secrets;
+pub use shown::SHOWN_BODY_BYTES;
 
 /// Attempts at one page, the first included.
 pub const MAX_ATTEMPTS: u32 = 5;
@@ -58,7 +61,7 @@ pub enum Failure<'a> {
     Status {
         status: StatusCode,
         headers: &'a HeaderMap,
-        /// The beginning of the body, [redacted](redact).
+        /// The beginning of the body, [redacted](Secrets::redact).
         body_prefix: &'a [u8],
     },
     /// A body that isn't what it should be.

@@ -13,7 +13,9 @@ use shared::{
 
 /// What a child costs in a commit beside its body. It also bounds the children of one part, since Redis takes about
 /// a million arguments a call.
-const CHILD_BYTES: usize = 64;
+const CHILD_BYTES: usize = 256;
+/// What a chunk costs in a commit beside its bytes: one of a few bytes takes Redis as long to append as one of this size.
+const CHUNK_BYTES: usize = 512;
 
 /// What a node's records turn into.
 pub(super) struct PartBuilder {
@@ -32,6 +34,18 @@ pub(super) struct PartBuilder {
     children: Vec<Child>,
     records: u64,
     bytes: usize,
+}
+
+/// Bytes of JSON that one value of a parent may have; each of its children carries it.
+const MAX_CARRIED_BYTES: usize = 16 * 1024;
+
+fn is_usable(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty() && text.len() <= MAX_CARRIED_BYTES,
+        Value::Bool(_) | Value::Number(_) => true,
+        Value::Array(_) | Value::Object(_) => value.to_string().len() <= MAX_CARRIED_BYTES,
+    }
 }
 
 /// A finished part.
@@ -100,8 +114,8 @@ impl PartBuilder {
             && let Ok(value) = serde_json::from_slice::<Value>(record)
         {
             for carried in &self.carried {
-                // A missing or null value is left out: the child then fails with its name.
-                if let Some(value) = carried.path.get(&value).filter(|value| !value.is_null()) {
+                // A value that is missing, null, empty or too large is left out: the child then fails with its name.
+                if let Some(value) = carried.path.get(&value).filter(|value| is_usable(value)) {
                     parents.insert(carried.placeholder.clone(), value.clone());
                 }
             }
@@ -132,6 +146,7 @@ impl PartBuilder {
             bytes: Bytes::from(bytes),
         });
         self.chunk_records = 0;
+        self.bytes += CHUNK_BYTES;
     }
 
     /// What was collected since the last call.

@@ -32,7 +32,7 @@ use shared::{
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::reader::{Next, Part, Read, Reader};
+use self::reader::{Next, Part, Progress, Read, Reader};
 use super::patience::until_available;
 use crate::context::{Context, LoadError, LoadedAccount, LoadedRun};
 use crate::measure;
@@ -225,18 +225,17 @@ async fn commit_parts(
         } = part;
         let (after, body) = match next {
             Next::Done => (After::Done, String::new()),
-            Next::Page(cursor) => (After::NextPage, task_body(fetch, Some(cursor), 0, 0)),
-            Next::SamePage {
-                cursor,
-                skip,
-                digest,
-            } => {
+            Next::Page(cursor) => (
+                After::NextPage,
+                task_body(fetch, Some(cursor), Progress::default()),
+            ),
+            Next::SamePage(cursor, progress) => {
                 let after = if may_park {
                     After::NextPage
                 } else {
                     After::SamePage
                 };
-                (after, task_body(fetch, cursor, skip, digest))
+                (after, task_body(fetch, cursor, progress))
             }
         };
         let mid_page = after == After::SamePage;
@@ -298,14 +297,14 @@ async fn wait_for_receiver(
 fn task_body(
     fetch: &Fetch,
     cursor: Option<shared::integration::Cursor>,
-    skip: u64,
-    skip_digest: u64,
+    progress: Progress,
 ) -> String {
     let body = FetchBody {
         parents: fetch.body.parents.clone(),
         cursor,
-        skip,
-        skip_digest,
+        skip: progress.skip,
+        skip_digest: progress.digest,
+        restarts: progress.restarts,
     };
     TaskBody::Fetch {
         node: fetch.node,

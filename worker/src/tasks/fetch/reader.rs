@@ -8,7 +8,7 @@ use shared::{
     http::{OutboundError, Redirects, Response},
     integration::{
         Cursor, HttpRequest, Method, PageSeen, PaginationError, RequestError,
-        errors::{self, Classified, Failure},
+        errors::{self, Classified, Failure, Secrets},
         records::{RecordSplitter, RecordsError, SplitLimits},
     },
     store::fetches::{Child, Chunk},
@@ -21,6 +21,8 @@ use crate::{context::Context, measure};
 
 /// Bytes of records after which a part is committed; a page may have many.
 const PART_BYTES: usize = 1024 * 1024;
+/// How often a page that was committed in part and then interrupted is begun anew because it has changed meanwhile.
+const MAX_RESTARTS: u64 = 3;
 /// Bytes of one page's body, decompressed.
 const MAX_PAGE_BYTES: u64 = 1024 * 1024 * 1024;
 /// Bytes of an error's body that are read.
@@ -56,12 +58,18 @@ pub(super) struct Part {
 pub(super) enum Next {
     Done,
     Page(Cursor),
-    /// In the middle of the page at `cursor`, `skip` records of it read with this digest.
-    SamePage {
-        cursor: Option<Cursor>,
-        skip: u64,
-        digest: u64,
-    },
+    /// In the middle of the page at this cursor.
+    SamePage(Option<Cursor>, Progress),
+}
+
+/// How far into a page a fetch is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Progress {
+    /// Records read, and their digest.
+    pub skip: u64,
+    pub digest: u64,
+    /// How often the page was begun anew since it had changed.
+    pub restarts: u64,
 }
 
 enum Stop {
@@ -127,6 +135,14 @@ impl Page {
             self.changed = self.digest.digest() != self.skip_digest;
         }
     }
+
+    fn progress(&self, restarts: u64) -> Progress {
+        Progress {
+            skip: self.seen,
+            digest: self.digest.digest(),
+            restarts,
+        }
+    }
 }
 
 pub(super) struct Reader {
@@ -134,6 +150,8 @@ pub(super) struct Reader {
     fetch: Arc<Fetch>,
     parts: mpsc::Sender<Read>,
     requests: u32,
+    /// The header that the last request was authorized with.
+    authorization: Option<http::HeaderValue>,
     /// Method and URL of the last request, for people.
     url: Option<(String, String)>,
 }
@@ -145,16 +163,18 @@ impl Reader {
             fetch,
             parts,
             requests: 0,
+            authorization: None,
             url: None,
         }
     }
 
     pub async fn run(mut self) {
-        let failure = match self.read_pages().await {
+        let mut failure = match self.read_pages().await {
             Ok(()) | Err(Stop::Unwanted) => return,
             Err(Stop::Failed(failure)) => failure,
             Err(Stop::Changed) => internal("the page changed while it was read again"),
         };
+        failure.message = self.secrets().redact(&failure.message);
         let failed = Read::Failed {
             failure,
             requests: self.requests,
@@ -170,19 +190,30 @@ impl Reader {
             .method()
             .map_err(|message| Stop::Failed(internal(&message)))?;
         let mut cursor = fetch.body.cursor.clone();
-        let mut resume = (fetch.body.skip, fetch.body.skip_digest);
+        let mut resume = Progress {
+            skip: fetch.body.skip,
+            digest: fetch.body.skip_digest,
+            restarts: fetch.body.restarts,
+        };
         loop {
             let next = match self.read_page(method, cursor.as_ref(), resume).await {
+                Err(Stop::Changed) if resume.restarts >= MAX_RESTARTS => {
+                    return Err(Stop::Failed(page_changed()));
+                }
                 Err(Stop::Changed) => {
                     tracing::info!(run.id = %fetch.run.spec.id, resource = fetch.node().resource,
                         "the page changed since it was committed in part; it is committed anew");
-                    self.read_page(method, cursor.as_ref(), (0, 0)).await?
+                    let anew = Progress {
+                        restarts: resume.restarts + 1,
+                        ..Progress::default()
+                    };
+                    self.read_page(method, cursor.as_ref(), anew).await?
                 }
                 other => other?,
             };
             let Some(next) = next else { return Ok(()) };
             cursor = Some(next);
-            resume = (0, 0);
+            resume = Progress::default();
         }
     }
 
@@ -218,12 +249,13 @@ impl Reader {
         &mut self,
         method: &Method,
         at: Option<&Cursor>,
-        (skip, skip_digest): (u64, u64),
+        resume: Progress,
     ) -> Result<Option<Cursor>, Stop> {
         let cursor = at.cloned().unwrap_or_else(|| method.first_cursor());
         let request = self.request(method, &cursor)?;
         let url = request.url.clone();
         self.url = Some((request.method.to_string(), request.display_url()));
+        self.authorization = request.headers.get(http::header::AUTHORIZATION).cloned();
         self.requests += 1;
         let mut response = self.exchange(request).await?;
         let mut splitter = RecordSplitter::new(method.response_path(), LIMITS);
@@ -231,8 +263,8 @@ impl Reader {
             builder: PartBuilder::new(&self.fetch),
             digest: Xxh3::new(),
             seen: 0,
-            skip,
-            skip_digest,
+            skip: resume.skip,
+            skip_digest: resume.digest,
             changed: false,
         };
         while let Some(bytes) = response.chunk().await? {
@@ -241,16 +273,12 @@ impl Reader {
                 return Err(Stop::Changed);
             }
             if page.builder.bytes() >= PART_BYTES {
-                let next = Next::SamePage {
-                    cursor: at.cloned(),
-                    skip: page.seen,
-                    digest: page.digest.digest(),
-                };
+                let next = Next::SamePage(at.cloned(), page.progress(resume.restarts));
                 self.send(page.builder.take(), 0, next).await?;
             }
         }
         let envelope = splitter.finish(&mut |record| page.record(record))?;
-        if page.changed || page.seen < skip {
+        if page.changed || page.seen < resume.skip {
             return Err(Stop::Changed);
         }
         let seen = PageSeen {
@@ -261,10 +289,28 @@ impl Reader {
             headers: &response.headers,
             url: &url,
         };
-        let next = method.next(&cursor, &seen)?;
-        let after = next.clone().map_or(Next::Done, Next::Page);
-        self.send(page.builder.take(), 1, after).await?;
-        Ok(next)
+        match method.next(&cursor, &seen) {
+            Ok(next) => {
+                let after = next.clone().map_or(Next::Done, Next::Page);
+                self.send(page.builder.take(), 1, after).await?;
+                Ok(next)
+            }
+            Err(error) => {
+                // The page itself is good, unless it is the one before it once more.
+                let repeated = page.seen > 0 && cursor.digest == Some(seen.digest);
+                if !repeated {
+                    let here = Next::SamePage(at.cloned(), page.progress(resume.restarts));
+                    self.send(page.builder.take(), 0, here).await?;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    fn secrets(&self) -> Secrets {
+        let authorization = self.authorization.as_ref();
+        let authorization = authorization.and_then(|value| value.to_str().ok());
+        Secrets::of(&self.fetch.account.credentials, authorization)
     }
 
     async fn exchange(&self, request: HttpRequest) -> Result<Response, Stop> {
@@ -282,12 +328,12 @@ impl Reader {
         }
         // The status says what went wrong; a body that can't be read adds nothing to it.
         let body = response.prefix(ERROR_BODY_BYTES).await.unwrap_or_default();
-        let body_prefix = errors::redact(&body, &self.fetch.account.credentials);
+        let body = self.secrets().redact(&String::from_utf8_lossy(&body));
         let (status, headers) = (response.status, &response.headers);
         Err(Failure::Status {
             status,
             headers,
-            body_prefix: &body_prefix,
+            body_prefix: body.as_bytes(),
         }
         .into())
     }
@@ -311,6 +357,19 @@ impl Reader {
             .send(Read::Part(part))
             .await
             .map_err(|_| Stop::Unwanted)
+    }
+}
+
+/// Another attempt would send the records of this page once more, and end the same way.
+fn page_changed() -> Classified {
+    Classified {
+        verdict: errors::Verdict::Fail,
+        code: "page_changed",
+        status: None,
+        message: format!(
+            "the page was interrupted and had changed each of the {} times it was read again; ask for smaller pages, or for a stable order",
+            MAX_RESTARTS + 1
+        ),
     }
 }
 

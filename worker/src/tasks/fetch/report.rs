@@ -50,8 +50,10 @@ pub(super) async fn give_up_unreadable(
         .get(&format!("n{}:resource", handle.node))
         .map_or("", String::as_str);
     tracing::warn!(run.id = %handle.run, task.id = %handle.task, resource, error = message, "a fetch was given up");
+    let field = |name: &str| state.get(&format!("n{}:{name}", handle.node));
     let error = json!({
-        "resource": resource, "code": code, "message": message, "attempts": attempts, "at": Timestamp::now(),
+        "resource": resource, "name": field("name"), "method": field("method"), "parent": null, "code": code,
+        "message": message, "status": null, "attempts": attempts, "request": null, "at": Timestamp::now(),
     });
     let failure = FetchFailure {
         requests: 0,
