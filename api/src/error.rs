@@ -242,12 +242,13 @@ impl ApiError {
         error
     }
 
-    /// The store is away: nothing is known to have been written.
+    /// The store is away. What was asked for may have been done when only its answer was lost, so a client that must
+    /// not do it twice sends an `Idempotency-Key`.
     pub fn store_unavailable() -> Self {
         let mut error = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "store_unavailable",
-            "the store can't be reached and nothing was accepted; try again",
+            "the store can't be reached; try again, with an Idempotency-Key where it may not happen twice",
         );
         error.0.retry_after = Some(STORE_RETRY_AFTER);
         error

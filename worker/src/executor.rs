@@ -12,6 +12,7 @@ use shared::{
         Leased,
         task::{TaskBody, run_of},
     },
+    store::StoreError,
     store::queue::{Claim, CountsAs, Queue},
     telemetry::metrics as names,
 };
@@ -70,7 +71,12 @@ impl Executor {
 
     async fn failed(&self, claim: &Claim, error: &LoadError) -> &'static str {
         tracing::error!(queue = self.queue.name(), task.id = %claim.id, error = %error, "a task failed and will be tried again");
-        self.retry(claim, CountsAs::Attempt).await;
+        let counts = match error {
+            // Says nothing about the task.
+            LoadError::Store(StoreError::Unavailable(_)) => CountsAs::Nothing,
+            _ => CountsAs::Attempt,
+        };
+        self.retry(claim, counts).await;
         "error"
     }
 

@@ -20,6 +20,11 @@ pub fn delivery(outcome: &'static str, elapsed: Duration, records: u64) {
     }
 }
 
+/// A batch was given up without being sent.
+pub fn given_up() {
+    counter!(names::DELIVERIES, names::OUTCOME => "dead").increment(1);
+}
+
 /// A source answered, or failed to.
 pub fn requested(elapsed: Duration) {
     histogram!(names::SOURCE_DURATION).record(elapsed.as_secs_f64());

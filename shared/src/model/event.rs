@@ -6,6 +6,8 @@
 //! needs a mark in the frozen batch, so that batches frozen before keep theirs; the
 //! tests below hold the layout still.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::run::{RunSpec, RunStatus, RunView};
@@ -60,6 +62,8 @@ pub struct Batch {
     pub records: u64,
     /// Attempts made before this one.
     pub attempts: u32,
+    /// Time since the first of them failed.
+    pub failing: Duration,
     /// As committed; see [`open_chunk`].
     pub chunks: Vec<Vec<u8>>,
 }
@@ -343,6 +347,7 @@ mod tests {
             first_seq: 7,
             records,
             attempts: 0,
+            failing: Duration::ZERO,
             chunks,
         }
     }

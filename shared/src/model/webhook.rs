@@ -69,6 +69,9 @@ pub struct Webhook {
     /// The secret before the last rotation, while both sign.
     #[serde(default)]
     pub previous_secret: Option<PreviousSecret>,
+    /// Id of the request that rotated last: sent again, it rotates nothing.
+    #[serde(default)]
+    pub rotation: Option<u128>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     #[serde(default)]

@@ -12,7 +12,7 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 
-use super::{StoreError, StoreResult, keys::Keys};
+use super::{StoreError, StoreResult, keys::Keys, queue::millis, scripts};
 
 /// A call that takes longer fails as unavailable. Scripts take microseconds;
 /// what this bounds is a Redis that hangs or a network that swallows packets.
@@ -163,12 +163,10 @@ impl Store {
         if limit <= 0.0 {
             return Ok(None);
         }
-        let key = self.keys.join(&["full"]);
-        if used / limit > FULL_SHARE {
-            let _set: () = connection.set_ex(key, 1, FULL_MARK.as_secs()).await?;
-        } else {
-            let _removed: u64 = connection.del(key).await?;
-        }
+        let full = used / limit > FULL_SHARE;
+        let mut call = self.call(&scripts::MARK_FULL);
+        call.arg(if full { millis(FULL_MARK) } else { 0 });
+        let _marked: u64 = self.invoke(&call).await?;
         Ok(Some(used / limit))
     }
 

@@ -47,6 +47,10 @@ pub enum Outcome<'a> {
         status: Option<u16>,
         reason: &'a str,
         body: &'a [u8],
+        /// Whether this attempt was made; else it was given up unsent.
+        sent: bool,
+        /// Code with which the run fails whatever its `error_handling`, since nothing of it can arrive any more.
+        ends_run: Option<&'a str>,
     },
 }
 
@@ -76,14 +80,24 @@ impl Store {
         outcome: Outcome<'_>,
         go_on: bool,
     ) -> StoreResult<NextBatch> {
-        let (word, status, reason, body): (&str, u16, &str, &[u8]) = match outcome {
-            Outcome::Delivered { status } => ("delivered", status, "", b""),
-            Outcome::Dead {
-                status,
-                reason,
-                body,
-            } => ("dead", status.unwrap_or(0), reason, body),
-        };
+        let (word, status, reason, body, code, sent): (&str, u16, &str, &[u8], &str, bool) =
+            match outcome {
+                Outcome::Delivered { status } => ("delivered", status, "", b"", "", true),
+                Outcome::Dead {
+                    status,
+                    reason,
+                    body,
+                    sent,
+                    ends_run,
+                } => (
+                    "dead",
+                    status.unwrap_or(0),
+                    reason,
+                    body,
+                    ends_run.unwrap_or(""),
+                    sent,
+                ),
+            };
         let mut call = self.call(&scripts::SETTLE_BATCH);
         call.arg(&handle.task)
             .arg(&handle.token)
@@ -96,7 +110,9 @@ impl Store {
             .arg(body)
             .arg(EventId::generate().to_string())
             .arg(u8::from(go_on))
-            .arg(MAX_LISTED_EVENTS);
+            .arg(MAX_LISTED_EVENTS)
+            .arg(code)
+            .arg(u8::from(sent));
         parse_batch("settle_batch", self.invoke(&call).await?)
     }
 
@@ -126,7 +142,7 @@ impl Store {
 }
 
 fn parse_batch(script: &str, answer: Vec<redis::Value>) -> StoreResult<NextBatch> {
-    const HEAD: usize = 6;
+    const HEAD: usize = 7;
     let mut values = answer.into_iter();
     let word = match values.next() {
         Some(value) => text(script, value)?,
@@ -145,7 +161,7 @@ fn parse_batch(script: &str, answer: Vec<redis::Value>) -> StoreResult<NextBatch
         )
     };
     let (event, created, event_type) = (next()?, next()?, next()?);
-    let (first, records, attempts) = (next()?, next()?, next()?);
+    let (first, records, attempts, failing) = (next()?, next()?, next()?, next()?);
     let number = |text: &str| text.parse::<u64>().map_err(|_| unexpected(script, text));
     let batch = Batch {
         event: event.parse().map_err(|_| unexpected(script, &event))?,
@@ -154,6 +170,7 @@ fn parse_batch(script: &str, answer: Vec<redis::Value>) -> StoreResult<NextBatch
         first_seq: number(&first)?,
         records: number(&records)?,
         attempts: u32::try_from(number(&attempts)?).unwrap_or(u32::MAX),
+        failing: Duration::from_millis(number(&failing)?),
         chunks: values
             .map(|value| match value {
                 redis::Value::BulkString(bytes) => Ok(bytes),

@@ -74,7 +74,7 @@ pub struct PageCommit<'a> {
 pub enum Committed {
     /// Written, now or by an earlier call whose answer was lost. `over`: undelivered bytes are over a mark.
     Done { over: bool },
-    /// Written, and the task waits for the receiver: someone claims it again later.
+    /// Written, and the task waits for the receiver or lets its children go first: someone claims it again later.
     Parked,
     /// The lease was lost; nothing was written.
     Stale,
@@ -161,7 +161,7 @@ impl Store {
         }
     }
 
-    /// Whether undelivered bytes of the stream or of the webhook are over their mark.
+    /// Whether undelivered bytes of the stream or of the webhook are over their mark, or Redis is nearly full.
     ///
     /// # Errors
     /// [`super::StoreError::Unavailable`].
@@ -171,12 +171,9 @@ impl Store {
         node: usize,
         webhook: WebhookId,
     ) -> StoreResult<bool> {
-        let (stream, all): (bool, bool) = redis::pipe()
-            .hexists(self.keys().run(run), format!("s{node}:over"))
-            .hexists(self.keys().flow(webhook), "over")
-            .query_async(&mut self.connection())
-            .await?;
-        Ok(stream || all)
+        let mut call = self.call(&scripts::IS_OVER);
+        call.arg(run.to_string()).arg(node).arg(webhook.to_string());
+        self.invoke(&call).await
     }
 
     /// Makes a failed fetch ready again after `delay`, with one more attempt counted.

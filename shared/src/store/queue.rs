@@ -51,10 +51,11 @@ pub const TASKS_PER_TURN: usize = 8;
 pub const RESCUES_PER_PASS: usize = 500;
 /// After so many lost leases a task is failed as `worker_crashed`.
 pub const MAX_RESCUES: u32 = 5;
-/// Lanes that the gauges look at.
-const GAUGED_LANES: usize = 200;
-/// Webhooks with parked tasks that one pass looks at.
+/// Lanes, and claimed tasks, that the gauges look at.
+const GAUGED_LANES: usize = 500;
+/// Webhooks with parked tasks that one pass looks at, and tasks it hands back in all.
 const UNPARKED_WEBHOOKS: usize = 50;
+const UNPARKED_TASKS: usize = 2_000;
 
 /// A claimed task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -288,7 +289,7 @@ impl Store {
     /// [`super::StoreError::Unavailable`].
     pub async fn unpark(&self) -> StoreResult<u64> {
         let mut call = self.call(&scripts::UNPARK);
-        call.arg(UNPARKED_WEBHOOKS);
+        call.arg(UNPARKED_WEBHOOKS).arg(UNPARKED_TASKS);
         self.invoke(&call).await
     }
 }

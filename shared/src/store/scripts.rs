@@ -47,8 +47,15 @@ script!(HAND_BACK, allowed, ["clock", "queue"], "hand_back");
 script!(FINISH_TASK, allowed, ["clock", "queue"], "finish_task");
 script!(RETRY_TASK, allowed, ["clock", "queue"], "retry_task");
 script!(QUEUE_GAUGES, allowed, ["clock"], "queue_gauges");
+script!(IS_OVER, allowed, ["queue", "flow"], "is_over");
 script!(UNPARK, allowed, ["clock", "queue", "flow"], "unpark");
-script!(CREATE_RUN, refused, ["clock", "queue"], "create_run");
+script!(MARK_FULL, allowed, [], "mark_full");
+script!(
+    CREATE_RUN,
+    refused,
+    ["clock", "queue", "index"],
+    "create_run"
+);
 script!(
     START_RUN,
     refused,
@@ -100,7 +107,7 @@ script!(
 script!(
     SETTLE_BATCH,
     allowed,
-    ["clock", "queue", "flow", "stream", "run", "batch"],
+    ["clock", "queue", "flow", "stream", "run", "batch", "index"],
     "settle_batch"
 );
 script!(

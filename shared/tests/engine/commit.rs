@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use redis::AsyncCommands;
 use shared::{
     model::run::RunStatus,
     store::{
-        fetches::{Committed, FetchStep, PageCommit},
+        fetches::{Chunk, Committed, FetchHandle, FetchStep, PageCommit},
         queue::{LEASE, Queue},
+        runs::Stopped,
     },
 };
 
-use crate::support::{Bench, chunk, last_page, page};
+use crate::support::{Bench, child, chunk, last_page, page};
 
 #[tokio::test]
 async fn a_commit_that_is_repeated_changes_state_once() {
@@ -213,4 +215,122 @@ async fn a_fetch_parks_while_its_stream_is_over_the_mark_and_goes_on_below_it() 
         .await;
     assert_eq!(bench.deliver_all().await, ["sync_job_run:completed"]);
     assert_eq!(bench.leftovers().await, Vec::<String>::new());
+}
+
+/// As [`page`], with so many children.
+fn parents(handle: &FetchHandle, step: u32, records: u32) -> PageCommit<'_> {
+    PageCommit {
+        children: (1..=u64::from(records)).map(child).collect(),
+        ..page(handle, step, records)
+    }
+}
+
+async fn mark_full(bench: &Bench) {
+    let key = bench.store.keys().join(&["full"]);
+    let _: () = bench.store.connection().set(key, 1).await.expect("set");
+}
+
+#[tokio::test]
+async fn a_fetch_lets_its_children_go_first_when_many_of_them_wait() {
+    const MANY: u32 = 10_001;
+    let bench = Bench::running().await;
+    let root = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&root, 0);
+    assert_eq!(
+        bench.commit(&parents(&handle, 0, 10)).await,
+        Committed::Done { over: false }
+    );
+    assert_eq!(
+        bench.commit(&parents(&handle, 1, MANY)).await,
+        Committed::Parked
+    );
+    let next = bench.claim(Queue::Fetches, 16).await;
+    assert!(next.iter().all(|claim| claim.id != root.id));
+    assert_eq!(next.len(), 16);
+}
+
+#[tokio::test]
+async fn in_a_full_redis_fetches_wait_only_while_deliveries_can_make_room() {
+    let bench = Bench::running().await;
+    mark_full(&bench).await;
+    let root = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&root, 0);
+    bench.commit(&parents(&handle, 0, 3)).await;
+    let big = PageCommit {
+        chunks: vec![Chunk {
+            records: 1,
+            bytes: vec![b'x'; 2 * 1024 * 1024].into(),
+        }],
+        ..page(&handle, 1, 1)
+    };
+    assert_eq!(bench.commit(&big).await, Committed::Parked);
+    assert_eq!(bench.claim(Queue::Fetches, 8).await, []);
+    assert_eq!(bench.deliver_all().await, ["0 1-3", "0 4-4"]);
+    assert_eq!(bench.claim(Queue::Fetches, 8).await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_full_redis_forgets_the_tasks_of_runs_that_have_ended() {
+    let bench = Bench::running().await;
+    let root = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&root, 0);
+    let big = PageCommit {
+        chunks: vec![Chunk {
+            records: 30,
+            bytes: vec![b'x'; 2 * 1024 * 1024].into(),
+        }],
+        ..last_page(&handle, 30, true)
+    };
+    bench.commit(&big).await;
+    mark_full(&bench).await;
+    let (runs, store) = (bench.store.runs(), &bench.store);
+    let stopped = runs.stop(bench.spec.environment_id, bench.spec.id).await;
+    assert_eq!(stopped.expect("an answer"), Stopped::Stopped);
+    while store
+        .claim(Queue::Fetches, 8, LEASE, "t")
+        .await
+        .expect("a claim")
+        .again
+    {}
+    let gauges = store.queue_gauges(Queue::Fetches).await.expect("gauges");
+    assert_eq!(gauges.ready, 0);
+}
+
+#[tokio::test]
+async fn a_fetch_whose_stream_has_room_does_not_wait_behind_one_whose_stream_has_none() {
+    let bench = Bench::running().await;
+    let root = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&root, 0);
+    let full = PageCommit {
+        chunks: vec![Chunk {
+            records: 600,
+            bytes: vec![b'x'; 17 * 1024 * 1024].into(),
+        }],
+        ..parents(&handle, 0, 600)
+    };
+    assert_eq!(bench.commit(&full).await, Committed::Parked);
+    // Its children feed a stream of their own.
+    let children = bench.claim(Queue::Fetches, 4).await;
+    assert_eq!(children.len(), 4);
+    bench.store.unpark().await.expect("a pass");
+    let key = bench.store.keys().join(&["parked"]);
+    let waiting: u64 = bench.store.connection().scard(key).await.expect("a count");
+    assert_eq!(waiting, 1, "the page waits for its own stream");
+    assert_eq!(bench.deliver_all().await, ["0 1-600"]);
+    for claim in children {
+        bench
+            .commit(&last_page(&bench.fetch(&claim, 1), 0, false))
+            .await;
+    }
+    for _ in 0..300 {
+        for claim in bench.claim(Queue::Fetches, 8).await {
+            if claim.id == root.id {
+                return;
+            }
+            bench
+                .commit(&last_page(&bench.fetch(&claim, 1), 0, false))
+                .await;
+        }
+    }
+    panic!("the page never came back");
 }

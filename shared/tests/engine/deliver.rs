@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use redis::AsyncCommands;
 use shared::{
     model::run::{ErrorHandling, RunStatus},
     store::{
@@ -191,6 +192,8 @@ async fn a_given_up_batch_is_a_dead_letter_and_under_ignore_the_run_completes() 
         status: Some(500),
         reason: "gave up",
         body: b"frozen",
+        sent: true,
+        ends_run: None,
     };
     bench
         .store
@@ -252,6 +255,8 @@ async fn under_fail_fast_a_dead_letter_fails_the_run() {
         status: None,
         reason: "gave up",
         body: b"frozen",
+        sent: true,
+        ends_run: None,
     };
     bench
         .store
@@ -292,4 +297,90 @@ async fn an_attempt_that_was_answered_forgets_the_leases_lost_before() {
         .expect("delayed");
     bench.advance(delay).await;
     assert_eq!(bench.claim_one(Queue::Deliveries).await.rescues, 0);
+}
+
+#[tokio::test]
+async fn the_time_until_a_batch_is_given_up_begins_with_its_first_failure() {
+    let bench = Bench::started(spec()).await;
+    let day = Duration::from_hours(24);
+    let (handle, batch) = bench.take().await.expect("started");
+    let retry = |counts| {
+        let (store, handle, event) = (&bench.store, &handle, batch.event);
+        async move {
+            let delayed = store.retry_delivery(handle, event, day, None, counts).await;
+            assert_eq!(delayed.expect("an answer"), Held::Done);
+        }
+    };
+    // The webhook was switched off, or the receiver asked to wait.
+    retry(false).await;
+    bench.advance(day).await;
+    let (handle, batch) = bench.take().await.expect("the batch again");
+    assert_eq!(batch.failing, Duration::ZERO);
+    let store = &bench.store;
+    let delayed = store
+        .retry_delivery(&handle, batch.event, day, None, true)
+        .await;
+    assert_eq!(delayed.expect("an answer"), Held::Done);
+    bench.advance(day).await;
+    let (_, batch) = bench.take().await.expect("the batch again");
+    assert!(
+        batch.failing >= day && batch.failing < day * 2,
+        "{:?}",
+        batch.failing
+    );
+}
+
+#[tokio::test]
+async fn what_can_not_arrive_any_more_ends_the_run_under_ignore_too() {
+    let bench = Bench::running().await;
+    let root = bench.claim_one(Queue::Fetches).await;
+    bench.commit(&page(&bench.fetch(&root, 0), 0, 1)).await;
+    let (handle, batch) = bench.take().await.expect("a batch");
+    let outcome = Outcome::Dead {
+        status: None,
+        reason: "the webhook was deleted",
+        body: b"frozen",
+        sent: false,
+        ends_run: Some("webhook_deleted"),
+    };
+    bench
+        .store
+        .settle_batch(&handle, batch.event, outcome, true)
+        .await
+        .expect("an answer");
+    let view = bench.view().await;
+    assert_eq!(view.status, RunStatus::Failed);
+    assert_eq!(view.error.expect("an error").code, "webhook_deleted");
+    assert_eq!(bench.deliver_all().await, ["sync_job_run:failed"]);
+}
+
+#[tokio::test]
+async fn the_list_of_dead_letters_forgets_those_that_have_expired() {
+    let bench = Bench::running().await;
+    let root = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&root, 0);
+    let index = bench.store.keys().dead_letters(bench.spec.webhook_id);
+    let mut connection = bench.store.connection();
+    let _: u64 = connection
+        .zadd(&index, "evt_0", 0)
+        .await
+        .expect("an expired one");
+    bench.commit(&last_page(&handle, 1, false)).await;
+    let (delivery, batch) = bench.take().await.expect("a batch");
+    let outcome = Outcome::Dead {
+        status: Some(500),
+        reason: "gave up",
+        body: b"frozen",
+        sent: true,
+        ends_run: None,
+    };
+    bench
+        .store
+        .settle_batch(&delivery, batch.event, outcome, true)
+        .await
+        .expect("an answer");
+    let ids: Vec<String> = connection.zrange(&index, 0, -1).await.expect("ids");
+    assert_eq!(ids, [batch.event.to_string()]);
+    let seconds: i64 = connection.ttl(&index).await.expect("a time");
+    assert!(seconds > 0, "the list expires with its last letter");
 }

@@ -447,6 +447,8 @@ impl Walk {
                 status: Some(500),
                 reason: "gave up",
                 body: b"{}",
+                sent: true,
+                ends_run: None,
             }
         };
         let next = self

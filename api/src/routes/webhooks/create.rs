@@ -62,6 +62,7 @@ async fn make(
             .sealer
             .seal(&id.to_string(), new_webhook_secret().expose().as_bytes()),
         previous_secret: None,
+        rotation: None,
         created_at: now,
         updated_at: now,
         disabled_at: None,

@@ -46,7 +46,7 @@ pub async fn rotate_secret(mut caller: Caller<Write>) -> Result<HttpResponse, Ap
     let id: WebhookId = caller.id("webhook")?;
     caller.query(&[])?;
     let body = caller.optional_json().await?;
-    let rotate = |_| rotate(&caller.state, caller.environment, id, &body.value);
+    let rotate = |rotation| rotate(&caller.state, caller.environment, id, rotation, &body.value);
     caller.once(&body, rotate).await
 }
 
@@ -54,6 +54,7 @@ async fn rotate(
     state: &AppState,
     environment: EnvironmentId,
     id: WebhookId,
+    rotation: u128,
     body: &Value,
 ) -> Result<Answer, ApiError> {
     let overlap_hours = read_overlap(body).map_err(|faults| ApiError::validation(&faults))?;
@@ -66,6 +67,10 @@ async fn rotate(
         .sealer
         .seal(&id.to_string(), new_webhook_secret().expose().as_bytes());
     let change = |webhook: &mut Webhook| {
+        if webhook.rotation == Some(rotation) {
+            return Ok(());
+        }
+        webhook.rotation = Some(rotation);
         let previous = std::mem::replace(&mut webhook.sealed_secret, sealed.clone());
         webhook.previous_secret = (until > now).then_some(PreviousSecret {
             sealed: previous,

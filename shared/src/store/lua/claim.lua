@@ -1,5 +1,6 @@
 -- Claims ready tasks of a queue, a few from each lane in rotation. On the way: delayed tasks that are due and lanes whose
--- block has ended come back; fetch tasks of ended runs are dropped, those of a webhook over its mark are parked; none are claimed while Redis is nearly full.
+-- block has ended come back; fetch tasks of ended runs are dropped, those of a webhook over its mark are parked. While
+-- Redis is nearly full and deliveries can make room, fetch tasks are only dropped, not claimed.
 -- KEYS 1 base
 -- ARGV 1 queue, 2 tasks wanted, 3 most of one lane at a turn, 4 lease ms, 5 token
 -- Returns {ms until the next timer or -1, 1 if more can be claimed at once, then for each task: id, lane, attempt,
@@ -12,8 +13,10 @@ local MAX_TIMERS, MAX_TURNS, MAX_REMOVED = 200, 200, 1000
 local FULL_LOOK = 1000
 local q, now = base .. ':' .. queue, now_ms(base)
 
-if queue == 'fetches' and store_full(base) then
-  return { FULL_LOOK, 0 }
+local paused = queue == 'fetches' and store_full(base)
+if paused then
+  -- Each lane gets one look.
+  MAX_TURNS = math.min(MAX_TURNS, redis.call('LLEN', q .. ':rotation'))
 end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', q .. ':delayed', '-inf', now, 'LIMIT', 0, MAX_TIMERS)) do
@@ -35,12 +38,15 @@ end
 local function obstacle(id, body)
   local run_key = base .. ':run:' .. id:match('^[^.]+')
   local node = body:match('^%S+ (%S+)') or ''
-  local run = redis.call('HMGET', run_key, 'status', 'webhook', 's' .. node .. ':over')
+  local run = redis.call('HMGET', run_key, 'status', 'webhook')
   if not run_active(run[1]) then
     return 'drop'
   end
-  if run[3] or redis.call('HEXISTS', base .. ':flow:' .. run[2], 'over') == 1 then
-    return 'park', run[2]
+  if paused then
+    return 'keep'
+  end
+  if stream_over(run_key, node) or webhook_over(base, run[2]) then
+    return 'park', run[2], node
   end
   return nil
 end
@@ -59,18 +65,20 @@ while claimed < wanted and turns < MAX_TURNS and removed < MAX_REMOVED do
   if room > 0 and not state[3] then
     entries = redis.call('LPOP', q .. ':ready:' .. lane, math.min(per_turn, room, wanted - claimed))
   end
-  local started = 0
+  local started, kept = 0, {}
   for _, entry in ipairs(entries or {}) do
     local id, attempt, rescues, since, body = entry:match('^(%S+) (%d+) (%d+) (%d+) (.*)$')
-    local what, webhook
+    local what, webhook, node
     if queue == 'fetches' then
-      what, webhook = obstacle(id, body)
+      what, webhook, node = obstacle(id, body)
     end
     if what == 'drop' then
       removed = removed + 1
     elseif what == 'park' then
       removed = removed + 1
-      park(base, webhook, lane, state[2] or 1, entry)
+      park(base, webhook, id:match('^[^.]+'), node, lane, state[2] or 1, entry)
+    elseif what == 'keep' then
+      table.insert(kept, 1, entry)
     else
       redis.call('HSET', q .. ':task:' .. id, 'token', token, 'lane', lane, 'attempt', attempt, 'rescues', rescues,
         'body', body, 'step', 0)
@@ -80,6 +88,9 @@ while claimed < wanted and turns < MAX_TURNS and removed < MAX_REMOVED do
       reply[at + 1], reply[at + 2], reply[at + 3] = id, lane, attempt
       reply[at + 4], reply[at + 5], reply[at + 6] = rescues, since, body
     end
+  end
+  if #kept > 0 then
+    redis.call('LPUSH', q .. ':ready:' .. lane, unpack(kept))
   end
   claimed = claimed + started
   if started > 0 then
@@ -96,7 +107,7 @@ while claimed < wanted and turns < MAX_TURNS and removed < MAX_REMOVED do
 end
 
 if claimed < wanted then
-  if turns >= MAX_TURNS or removed >= MAX_REMOVED then
+  if removed >= MAX_REMOVED or (paused and removed > 0) or (turns >= MAX_TURNS and not paused) then
     reply[2] = 1
   else
     redis.call('SET', q .. ':idle', 1)
@@ -110,5 +121,8 @@ for _, timers in ipairs({ ':delayed', ':blocked' }) do
       reply[1] = wait
     end
   end
+end
+if paused then
+  reply[1] = FULL_LOOK
 end
 return reply

@@ -6,7 +6,9 @@
 --      then for each child task: node, position of its parent record in this commit (1 = first), body
 -- Returns {`ok`|`parked`, 1 if over a mark}, or {`repeated`} (this commit was made before: its answer was lost), {`stale`}
 -- (lease lost: drop what is held), {`run_ended`} (the task is gone).
+-- A fetch whose children queue up lets them go first: above MOST_AHEAD tasks in the lane its next page waits at the end.
 -- Invariants: `seq` gapless; open tasks = tasks that exist; a repeated call changes nothing.
+local MOST_AHEAD = 10000
 local base, id, run, node = KEYS[1], ARGV[1], ARGV[4], ARGV[5]
 local task = held(base, 'fetches', id, ARGV[2])
 local step = tonumber(ARGV[3])
@@ -72,8 +74,11 @@ if what == 'done' then
 elseif what == 'next' and over then
   redis.call('DEL', task.key)
   leave_claimed(base, 'fetches', id, task.lane)
-  park(base, webhook, task.lane, state[5], entry_of(id, 0, 0, now, ARGV[7]))
+  park(base, webhook, run, node, task.lane, state[5], entry_of(id, 0, 0, now, ARGV[7]))
   lane_offer(base, 'fetches', task.lane)
+  answer = 'parked'
+elseif what == 'next' and children > 0 and redis.call('LLEN', base .. ':fetches:ready:' .. task.lane) > MOST_AHEAD then
+  task_return(base, 'fetches', id, task, 0, 0, ARGV[7], now, true)
   answer = 'parked'
 else
   redis.call('HSET', task.key, 'body', ARGV[7], 'attempt', 0, 'rescues', 0, 'step', step + 1)

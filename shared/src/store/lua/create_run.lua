@@ -9,6 +9,8 @@ if redis.call('EXISTS', run_key) == 1 then
 end
 redis.call('HSET', run_key, 'status', 'created', 'created_at', now, 'environment', environment, unpack(ARGV, 5))
 redis.call('SET', run_key .. ':spec', ARGV[3])
-redis.call('ZADD', base .. ':environment:' .. environment .. ':run', 0, run)
+local runs = base .. ':environment:' .. environment .. ':run'
+forget_expired(runs, base .. ':run:')
+redis.call('ZADD', runs, 0, run)
 lane_push(base, 'runs', environment, ARGV[4], { entry_of(run .. '.start', 0, 0, now, 'start_run.1') }, false)
 return 'created'

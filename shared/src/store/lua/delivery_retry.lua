@@ -12,6 +12,9 @@ if not batch or batch.event ~= ARGV[5] then
 end
 if ARGV[8] == '1' then
   batch.attempts = batch.attempts + 1
+  if batch.failed_at == 0 then
+    batch.failed_at = now
+  end
   keep_batch(run_key, n, batch)
 end
 if tonumber(ARGV[7]) > 0 then

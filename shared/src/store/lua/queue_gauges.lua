@@ -1,11 +1,22 @@
 -- Measures a queue without walking its backlog.
 -- KEYS 1 base
--- ARGV 1 queue, 2 lanes to look at
+-- ARGV 1 queue, 2 most lanes, or claimed tasks, to look at
 -- Returns {ready tasks in the lanes looked at, delayed, claimed, blocked lanes, ms the oldest of those tasks is ready}.
-local base, queue = KEYS[1], ARGV[1]
+-- A lane with ready tasks is in the rotation, blocked, or at its limit; one at its limit has claimed tasks.
+local base, queue, most = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local q, now = base .. ':' .. queue, now_ms(base)
+local lanes = {}
+for _, lane in ipairs(redis.call('LRANGE', q .. ':rotation', 0, most - 1)) do
+  lanes[lane] = true
+end
+for _, lane in ipairs(redis.call('ZRANGE', q .. ':blocked', 0, most - 1)) do
+  lanes[lane] = true
+end
+for _, id in ipairs(redis.call('ZRANGE', q .. ':claimed', 0, most - 1)) do
+  lanes[redis.call('HGET', q .. ':task:' .. id, 'lane') or ''] = true
+end
 local ready, oldest = 0, now
-for _, lane in ipairs(redis.call('LRANGE', q .. ':rotation', 0, tonumber(ARGV[2]) - 1)) do
+for lane in pairs(lanes) do
   ready = ready + redis.call('LLEN', q .. ':ready:' .. lane)
   local first = redis.call('LINDEX', q .. ':ready:' .. lane, 0)
   if first then

@@ -1,7 +1,8 @@
 -- Settles the batch in flight, delivered or dead-lettered, lets go what waited for it, and takes the next one.
 -- KEYS 1 base
 -- ARGV 1 task, 2 token, 3 run, 4 stream, 5 event, 6 `delivered` | `dead`, 7 HTTP status (0: none), 8 reason (dead),
---      9 bytes sent (dead; kept for sending again), 10 event id for the next batch, 11 `1`: take the next batch, 12 most events listed
+--      9 bytes sent (dead; kept for sending again), 10 event id for the next batch, 11 `1`: take the next batch, 12 most events listed,
+--      13 code with which a dead letter ends the run whatever its policy, or empty, 14 attempts made now: 0 or 1
 -- Returns {`batch`, …} as take_batch, {`none`} (the task is gone or lingers), or {`stale`} (lease lost, or settled before).
 -- Invariants: each batch is settled once; `settled` of a stream never passes its `seq`.
 local base, id, run, n = KEYS[1], ARGV[1], ARGV[3], ARGV[4]
@@ -13,7 +14,7 @@ if not batch or batch.event ~= ARGV[5] then
   return { 'stale' }
 end
 local state = redis.call('HMGET', run_key, 'webhook', 'status', 'error_handling', 'nodes', 'terminal')
-local webhook, outcome = state[1], ARGV[6]
+local webhook, outcome, sent = state[1], ARGV[6], tonumber(ARGV[14])
 
 redis.call('HDEL', run_key, 's' .. n .. ':batch')
 redis.call('LTRIM', run_key .. ':index:' .. n, batch.chunks, -1)
@@ -21,7 +22,7 @@ redis.call('LTRIM', run_key .. ':stream:' .. n, batch.chunks, -1)
 redis.call('HINCRBY', run_key, 'chunks', -batch.chunks)
 redis.call('HINCRBY', run_key, 's' .. n .. ':settled', batch.records)
 flow_remove(base, run_key, n, webhook, batch.bytes)
-local line = table.concat({ batch.event, batch.event_type, n, batch.first, batch.records, batch.attempts + 1, outcome, ARGV[7],
+local line = table.concat({ batch.event, batch.event_type, n, batch.first, batch.records, batch.attempts + sent, outcome, ARGV[7],
   batch.created, now }, ' ')
 if redis.call('RPUSH', run_key .. ':event', line) > tonumber(ARGV[12]) then
   redis.call('LPOP', run_key .. ':event')
@@ -31,14 +32,22 @@ if n ~= 'c' and batch.records > 0 then
 end
 if outcome == 'dead' then
   local names = n ~= 'c' and redis.call('HMGET', run_key, 'n' .. n .. ':resource', 'n' .. n .. ':name') or {}
-  redis.call('HSET', base .. ':dead_letter:' .. batch.event, 'run', run, 'webhook', webhook, 'stream', n,
-    'resource', names[1] or '', 'name', names[2] or '', 'event_type', batch.event_type, 'first_seq', batch.first, 'records', batch.records, 'reason', ARGV[8], 'status', ARGV[7],
-    'attempts', batch.attempts + 1, 'created_at', batch.created, 'dead_at', now, 'body', ARGV[9])
-  redis.call('PEXPIRE', base .. ':dead_letter:' .. batch.event, redis.call('HGET', run_key, 'retention_ms'))
-  redis.call('ZADD', base .. ':dead:' .. webhook, 0, batch.event)
+  local letter, letters = base .. ':dead_letter:', base .. ':dead:' .. webhook
+  local retention = tonumber(redis.call('HGET', run_key, 'retention_ms'))
+  redis.call('HSET', letter .. batch.event, 'run', run, 'webhook', webhook, 'stream', n, 'resource', names[1] or '',
+    'name', names[2] or '', 'event_type', batch.event_type, 'first_seq', batch.first, 'records', batch.records,
+    'reason', ARGV[8], 'status', ARGV[7], 'attempts', batch.attempts + sent, 'created_at', batch.created, 'dead_at', now,
+    'body', ARGV[9])
+  redis.call('PEXPIRE', letter .. batch.event, retention)
+  forget_expired(letters, letter)
+  redis.call('ZADD', letters, 0, batch.event)
+  if redis.call('PTTL', letters) < retention then
+    redis.call('PEXPIRE', letters, retention)
+  end
   redis.call('HINCRBY', run_key, 'dead_events', 1)
-  if state[3] == 'fail_fast' and run_active(state[2]) then
-    run_end(base, run, run_key, 'failed', 'delivery_failed', ARGV[8], '', now)
+  if run_active(state[2]) and (state[3] == 'fail_fast' or ARGV[13] ~= '') then
+    local code = ARGV[13] ~= '' and ARGV[13] or 'delivery_failed'
+    run_end(base, run, run_key, 'failed', code, ARGV[8], '', now)
   end
 end
 
@@ -73,6 +82,6 @@ elseif ARGV[11] ~= '1' then
   task_return(base, 'deliveries', id, task, 0, 0, task.body, now, true)
 else
   redis.call('HSET', task.key, 'rescues', 0)
-  return batch_reply(run_key, n, next_batch)
+  return batch_reply(run_key, n, next_batch, now)
 end
 return { 'none' }

@@ -1,18 +1,18 @@
 -- Takes the next batch of a stream for a claimed delivery task: the frozen one, or a new one frozen here.
 -- KEYS 1 base
 -- ARGV 1 task, 2 token, 3 run, 4 stream, 5 event id for a new batch
--- Returns {`batch`, event, created ms, event type, first seq, records, attempts, chunk, …}, {`none`} (nothing may go; the
+-- Returns {`batch`, event, created ms, event type, first seq, records, attempts, ms since its first failure, chunk, …}, {`none`} (nothing may go; the
 -- task is gone) or {`stale`}.
 local base, id, run, n = KEYS[1], ARGV[1], ARGV[3], ARGV[4]
 local task = held(base, 'deliveries', id, ARGV[2])
 if not task then
   return { 'stale' }
 end
-local run_key = base .. ':run:' .. run
+local run_key, now = base .. ':run:' .. run, now_ms(base)
 local frozen = redis.call('HGET', run_key, 's' .. n .. ':batch')
-local batch = frozen and parse_batch(frozen) or form_batch(run_key, n, ARGV[5], now_ms(base), false)
+local batch = frozen and parse_batch(frozen) or form_batch(run_key, n, ARGV[5], now, false)
 if batch then
-  return batch_reply(run_key, n, batch)
+  return batch_reply(run_key, n, batch, now)
 end
 redis.call('HDEL', run_key, 's' .. n .. ':task')
 task_done(base, 'deliveries', id, task)

@@ -97,14 +97,30 @@ impl Runs {
         ids: &[String],
         views: &[Option<RunView>],
     ) -> StoreResult<()> {
-        let expired: Vec<_> = ids
+        let missing: Vec<_> = ids
             .iter()
             .zip(views)
             .filter(|(_, view)| view.is_none())
             .map(|(id, _)| id)
             .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut connection = self.store.connection();
+        let mut pipeline = redis::pipe();
+        for id in &missing {
+            pipeline.exists(self.store.keys().join(&["run", id]));
+        }
+        // A run that is there and can't be read here is for a program of another version.
+        let present: Vec<bool> = pipeline.query_async(&mut connection).await?;
+        let expired: Vec<_> = missing
+            .into_iter()
+            .zip(present)
+            .filter(|(_, present)| !present)
+            .map(|(id, _)| id)
+            .collect();
         if !expired.is_empty() {
-            let _removed: u64 = self.store.connection().zrem(index, expired).await?;
+            let _removed: u64 = connection.zrem(index, expired).await?;
         }
         Ok(())
     }

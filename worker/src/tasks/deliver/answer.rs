@@ -63,9 +63,11 @@ impl Answer {
     pub fn problem(&self) -> String {
         match &self.result {
             Ok((status, headers)) if status.is_redirection() => {
+                // A query may hold a secret; the place says enough.
                 let location = headers
                     .get(header::LOCATION)
-                    .and_then(|value| value.to_str().ok());
+                    .and_then(|value| value.to_str().ok())
+                    .and_then(|location| location.split(['?', '#']).next());
                 let to = location
                     .map(|location| format!(" to {location}"))
                     .unwrap_or_default();
@@ -93,12 +95,12 @@ impl Answer {
     }
 }
 
-/// Success is a 2xx and nothing else. `age`: since the batch was formed; `random`: 0 to 1.
+/// Success is a 2xx and nothing else. `failing`: since its first attempt failed; `random`: 0 to 1.
 pub(super) fn plan(
     answer: &Answer,
     retry: &Retry,
     attempts: u32,
-    age: Duration,
+    failing: Duration,
     random: f64,
 ) -> Plan {
     if let Ok((status, _)) = &answer.result
@@ -108,7 +110,7 @@ pub(super) fn plan(
             status: status.as_u16(),
         };
     }
-    if age >= Duration::from_secs(u64::from(retry.give_up_after_hours) * 3600) {
+    if failing >= Duration::from_secs(u64::from(retry.give_up_after_hours) * 3600) {
         return Plan::GiveUp;
     }
     if let Some(wait) = answer.retry_after() {

@@ -13,7 +13,6 @@ mod send;
 use std::time::{Duration, Instant};
 
 use shared::{
-    clock::Timestamp,
     ids::RunId,
     model::event::{self, Batch},
     store::{
@@ -109,8 +108,9 @@ impl Delivery<'_> {
         {
             Ok(Some(webhook)) => webhook,
             Ok(None) => {
+                let reason = "the webhook was deleted";
                 return self
-                    .dead(batch, None, "the webhook was deleted", go_on)
+                    .dead(batch, reason, Some("webhook_deleted"), go_on)
                     .await;
             }
             Err(LoadError::Store(error)) => return Err(error.into()),
@@ -123,14 +123,8 @@ impl Delivery<'_> {
             }
         };
         if rescues > MAX_RESCUES {
-            return self
-                .dead(
-                    batch,
-                    None,
-                    "the worker crashed each time it sent this batch",
-                    go_on,
-                )
-                .await;
+            let reason = "the worker crashed each time it sent this batch";
+            return self.dead(batch, reason, None, go_on).await;
         }
         if !webhook.active {
             return self
@@ -145,7 +139,7 @@ impl Delivery<'_> {
         }
         let body = match self.bytes(batch).await? {
             Ok(body) => body,
-            Err(reason) => return self.dead(batch, None, &reason, go_on).await,
+            Err(reason) => return self.dead(batch, &reason, None, go_on).await,
         };
         let answer = send::send(self.context, &webhook, batch, body.clone()).await;
         self.settle(batch, &webhook, &body, answer, go_on).await
@@ -160,14 +154,11 @@ impl Delivery<'_> {
         go_on: bool,
     ) -> Result<Step, LoadError> {
         let spec = self.run.spec();
-        let age = Duration::from_millis(
-            u64::try_from(Timestamp::now().0 - batch.created_ms).unwrap_or(0),
-        );
         let plan = answer::plan(
             &answer,
             &webhook.delivery.retry,
             batch.attempts,
-            age,
+            batch.failing,
             rand::random(),
         );
         measure::delivery(plan.word(), answer.elapsed, batch.records);
@@ -194,6 +185,8 @@ impl Delivery<'_> {
                     status: answer.status(),
                     reason: &reason,
                     body,
+                    sent: true,
+                    ends_run: None,
                 };
                 Ok(Step::Settled(self.settle_as(batch, outcome, go_on).await?))
             }
@@ -210,19 +203,23 @@ impl Delivery<'_> {
         }
     }
 
+    /// Gives a batch up without sending it.
     async fn dead(
         &self,
         batch: &Batch,
-        status: Option<u16>,
         reason: &str,
+        ends_run: Option<&str>,
         go_on: bool,
     ) -> Result<Step, LoadError> {
         let body = self.bytes(batch).await?.unwrap_or_default();
+        measure::given_up();
         tracing::warn!(run.id = %self.run.spec().id, event.id = %batch.event, reason, "a batch is a dead letter now");
         let outcome = Outcome::Dead {
-            status,
+            status: None,
             reason,
             body: &body,
+            sent: false,
+            ends_run,
         };
         Ok(Step::Settled(self.settle_as(batch, outcome, go_on).await?))
     }
