@@ -53,8 +53,8 @@ fn with_a_master_key_alone_every_setting_has_its_default() {
     );
     assert!(settings.bootstrap_token.is_none());
     assert!(settings.allow_targets.is_empty() && !settings.allow_http);
-    assert_eq!(settings.worker_concurrency.fetches, 64);
-    assert_eq!(settings.worker_concurrency.deliveries, 64);
+    assert_eq!(settings.worker_concurrency.fetches, 256);
+    assert_eq!(settings.worker_concurrency.deliveries, 128);
     assert_eq!(settings.drain, Duration::from_secs(25));
     assert_eq!(settings.retention_days, 14);
     assert_eq!(settings.integrations_dir, None);
@@ -258,7 +258,7 @@ fn secrets_are_masked_wherever_settings_are_printed() {
     );
     assert!(printed.contains("# SYNCLINE_METRICS_LISTEN, not set\n# metrics_listen ="));
     assert!(
-        printed.contains("# SYNCLINE_WORKER_CONCURRENCY, default\nworker_concurrency = [64, 64]")
+        printed.contains("# SYNCLINE_WORKER_CONCURRENCY, default\nworker_concurrency = [256, 128]")
     );
     let table = printed.parse::<toml::Table>().expect("TOML");
     assert!(table.keys().all(|name| NAMES.contains(&name.as_str())));

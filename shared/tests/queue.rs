@@ -256,6 +256,25 @@ async fn an_idle_worker_is_woken_by_the_next_push() {
         .await
         .expect("a message in time");
     assert_eq!(woken.as_deref(), Some("deliveries"));
+    // Nobody waits now: a push says nothing, until a claim finds too little again.
+    push(&store, "a", 1, &["2"]).await;
+    claim(&store, 8).await;
+    push(&store, "b", 1, &["3"]).await;
+    let again = tokio::time::timeout(Duration::from_secs(10), messages.next()).await;
+    assert_eq!(again.expect("a message").as_deref(), Some("deliveries"));
+    let more = futures::FutureExt::now_or_never(messages.next());
+    assert_eq!(more, None, "one message for one idle queue");
+}
+
+#[tokio::test]
+async fn tasks_at_the_limit_of_their_lane_and_in_blocked_lanes_are_in_the_gauges() {
+    let store = testing::redis::store();
+    push(&store, "a", 1, &["1", "2", "3"]).await;
+    claim(&store, 8).await;
+    advance(&store, Duration::from_secs(7)).await;
+    let gauges = store.queue_gauges(QUEUE).await.expect("gauges");
+    assert_eq!((gauges.ready, gauges.claimed), (2, 1));
+    assert!(gauges.oldest_ready_ms >= 7_000, "{gauges:?}");
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::json;
+use shared::store::queue::LEASE;
 use syncline_tests::source::Source;
 
 use crate::{
@@ -64,6 +66,86 @@ async fn a_killed_api_loses_no_run_it_accepted() -> Result<()> {
     sync.stack.api.kill()?;
     sync.stack.restart_api()?;
     complete(&sync, &run).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_were_accepted_while_the_api_was_killed_are_carried_out() -> Result<()> {
+    const RUNS: usize = 40;
+    let setup = Setup {
+        workers: 0,
+        ..Setup::default()
+    };
+    let small = Shop { orders: 3, ..SHOP };
+    let mut sync = Syncing::of_shop(small, setup).await?;
+    let (accepted, done) = tokio::sync::mpsc::channel::<String>(RUNS);
+    let starting: tokio::task::JoinSet<()> = (0..RUNS)
+        .map(|_| {
+            let (rest, accepted) = (sync.rest.clone(), accepted.clone());
+            let run = json!({"sync_job_id": sync.job, "integrated_account_id": sync.account, "webhook_id": sync.webhook});
+            async move {
+                // Many are cut off by the kill.
+                if let Ok(id) = rest.create("/sync-job-run", &run).await {
+                    accepted.send(id).await.ok();
+                }
+            }
+        })
+        .collect();
+    drop(accepted);
+    let mut done = done;
+    let first = done.recv().await.expect("one is accepted before the kill");
+    sync.stack.api.kill()?;
+    starting.join_all().await;
+    let mut told = vec![first];
+    while let Some(id) = done.recv().await {
+        told.push(id);
+    }
+    sync.stack.restart_api()?;
+    sync.stack.add_worker(&[])?;
+    let list = sync.rest.get("/sync-job-run?limit=100").await?;
+    let listed: Vec<String> = list["result"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|run| run["id"].as_str().expect("an id").to_owned())
+        .collect();
+    for id in &told {
+        assert!(listed.contains(id), "{id} was accepted and is unknown");
+    }
+    for id in &listed {
+        let run = sync.finish(id).await?;
+        let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+        assert_eq!(ledger.records["wms/orders"], small.all_orders());
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_takes_longer_than_a_lease_is_made_once() -> Result<()> {
+    let longer = LEASE + Duration::from_secs(3);
+    let source = Source::json(move |request| {
+        std::thread::sleep(longer);
+        (200, SHOP.answer(request).1)
+    })?;
+    let mut document = crate::scenario::integration(&source.url());
+    let method = &mut document["config"]["resources"]["orders"]["list"];
+    method["timeout_ms"] = json!(120_000);
+    method["pagination"] = json!(null);
+    let setup = Setup {
+        workers: 2,
+        job: json!({"resources": [{"resource": "wms/orders"}]}),
+        ..Setup::default()
+    };
+    let sync = Syncing::of(source, setup).await?;
+    sync.rest.put("/integration/shop", &document).await?;
+    let run = sync.start_run().await?;
+    let run = sync.finish(&run).await?;
+    assert_eq!(
+        (&run["requests"], &run["errors"]),
+        (&json!(1), &json!(0)),
+        "{run}"
+    );
+    assert_eq!(sync.source.requests().len(), 1);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

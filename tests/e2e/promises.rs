@@ -7,7 +7,8 @@ use std::{
 
 use anyhow::Result;
 use serde_json::json;
-use syncline_tests::{http, receiver::Receiver, source::Source};
+use shared::clock::Timestamp;
+use syncline_tests::{http, source::Source};
 
 use crate::{
     ledger::{Ledger, sorted},
@@ -74,13 +75,14 @@ async fn two_workers_share_a_run() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rate_limited_account_waits_as_asked_and_the_run_says_so() -> Result<()> {
+async fn a_rate_limited_account_waits_as_asked_says_so_and_delays_no_other() -> Result<()> {
     let asked = Counter::default();
     let counter = asked.clone();
     let source = Source::start(move |request, stream| {
         use std::io::Write;
-        if counter.fetch_add(1, Ordering::Relaxed) == 2 {
-            return stream.write_all(&http::response(429, &[("retry-after", "2")], b"slow down"));
+        let limited = request.header("authorization") != Some("Bearer another");
+        if limited && counter.fetch_add(1, Ordering::Relaxed) == 2 {
+            return stream.write_all(&http::response(429, &[("retry-after", "6")], b"slow down"));
         }
         let (status, body) = SHOP.answer(request);
         stream.write_all(&http::response(status, &[], body.as_bytes()))
@@ -99,6 +101,18 @@ async fn a_rate_limited_account_waits_as_asked_and_the_run_says_so() -> Result<(
         state["status"] == "rate_limited"
     })
     .await?;
+    let account = json!({"integration_name": "shop", "tenant_id": "another", "credentials": {"api_key": "another"}});
+    let another = sync.rest.create("/integrated-account", &account).await?;
+    let another = sync
+        .start_run_with(&json!({"integrated_account_id": another}))
+        .await?;
+    let another = sync.finish(&another).await?;
+    assert_eq!(another["rate_limited_ms"], 0);
+    assert_eq!(
+        sync.run(&run).await?["status"],
+        "rate_limited",
+        "only its own account waits"
+    );
     let run = sync.finish(&run).await?;
     let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
     assert_eq!(
@@ -111,12 +125,14 @@ async fn a_rate_limited_account_waits_as_asked_and_the_run_says_so() -> Result<(
     );
     assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
     assert_eq!(run["errors"], 0);
-    assert!(run["rate_limited_ms"].as_u64() >= Some(1_900), "{run}");
+    assert!(run["rate_limited_ms"].as_u64() >= Some(5_900), "{run}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_receiver_and_a_stuck_source_delay_nobody_else() -> Result<()> {
+    // More runs than there are slots: without limits by account and webhook they would take all of them.
+    const STUCK: usize = 30;
     let stuck = Source::start(|request, stream| {
         use std::io::Write;
         if request.header("authorization") == Some("Bearer stuck") {
@@ -134,15 +150,17 @@ async fn a_dead_receiver_and_a_stuck_source_delay_nobody_else() -> Result<()> {
         },
     )
     .await?;
-    let dead = Receiver::start()?;
-    dead.down();
+    let dead = Source::start(|_, _| {
+        std::thread::sleep(Duration::from_mins(1));
+        Ok(())
+    })?;
     let dead = sync
         .rest
         .create("/webhook", &json!({"target_url": dead.url()}))
         .await?;
     let account = json!({"integration_name": "shop", "tenant_id": "stuck", "credentials": {"api_key": "stuck"}});
     let stuck = sync.rest.create("/integrated-account", &account).await?;
-    for _ in 0..3 {
+    for _ in 0..STUCK {
         sync.start_run_with(&json!({"webhook_id": dead})).await?;
         sync.start_run_with(&json!({"integrated_account_id": stuck}))
             .await?;
@@ -151,6 +169,61 @@ async fn a_dead_receiver_and_a_stuck_source_delay_nobody_else() -> Result<()> {
     let run = sync.finish(&run).await?;
     let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
     assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_worker_starts_on_a_run_at_once_and_asks_redis_little_meanwhile() -> Result<()> {
+    const RUNS: usize = 8;
+    // Looks at the pace of the safety net and two maintenance passes, their scripts counted command by command: 142 were seen.
+    const QUIET_COMMANDS: u64 = 400;
+    let job = json!({"resources": [{"resource": "wms/orders"}]});
+    let sync = Syncing::of_shop(
+        Shop { orders: 1, ..SHOP },
+        Setup {
+            job,
+            ..Setup::default()
+        },
+    )
+    .await?;
+    let mut waited = Duration::ZERO;
+    for _ in 0..RUNS {
+        let run = sync.start_run().await?;
+        let run = sync.finish(&run).await?;
+        let moment = |field: &str| -> i64 {
+            let text = run[field].as_str().expect("a time");
+            let time: Timestamp = text.parse().expect("a time");
+            time.0
+        };
+        let ms = u64::try_from(moment("started_at") - moment("created_at"))?;
+        waited += Duration::from_millis(ms);
+    }
+    // Left to their look every 2 s they would wait 1 s for each on average.
+    assert!(
+        waited < Duration::from_secs(3),
+        "{waited:?} for {RUNS} runs"
+    );
+    let client = redis::Client::open(sync.stack.redis.url())?;
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    let mut figures = async || -> Result<(u64, u64)> {
+        let info: redis::InfoDict = redis::cmd("INFO").query_async(&mut connection).await?;
+        let of = |name| info.get::<u64>(name).expect("a figure");
+        Ok((of("uptime_in_seconds"), of("total_commands_processed")))
+    };
+    let (began, before) = figures().await?;
+    let mut looks = 0;
+    let commands = loop {
+        let (now, commands) = figures().await?;
+        looks += 1;
+        if now >= began + 5 {
+            break commands - before - looks;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert!(
+        commands < QUIET_COMMANDS,
+        "{commands} commands in 5 s of nothing to do"
+    );
     Ok(())
 }
 

@@ -23,9 +23,13 @@ use shared::{
     seal::{SealError, Sealer, signature::SigningKey},
     store::{Store, StoreError},
 };
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 /// How old a copy of an account or a webhook may be.
 pub const OBJECT_TTL: Duration = Duration::from_secs(1);
+/// Pages' bodies that are read or wait for their commit at once, each some 3 MiB at most. Requests that wait for an
+/// answer need no such room, so there can be more of them.
+const BODIES_AT_ONCE: usize = 64;
 /// How long an unused run stays in memory.
 const RUN_IDLE: Duration = Duration::from_mins(1);
 const MAX_RUNS: u64 = 1_000;
@@ -36,6 +40,7 @@ const MAX_OBJECTS: u64 = 10_000;
 pub struct Context {
     pub store: Store,
     pub outbound: Outbound,
+    bodies: Arc<Semaphore>,
     sealer: Sealer,
     runs: Cache<RunId, Arc<LoadedRun>>,
     integrations: Cache<String, Arc<Integration>>,
@@ -101,6 +106,7 @@ impl Context {
         Self {
             store,
             outbound,
+            bodies: Arc::new(Semaphore::new(BODIES_AT_ONCE)),
             sealer,
             runs: Cache::builder()
                 .max_capacity(MAX_RUNS)
@@ -116,6 +122,14 @@ impl Context {
                 .time_to_live(OBJECT_TTL)
                 .build(),
         }
+    }
+
+    /// Leave to read a page's body, until the permit and the parts that carry it are dropped.
+    ///
+    /// # Errors
+    /// Never: the semaphore is not closed.
+    pub async fn body_permit(&self) -> Result<Arc<OwnedSemaphorePermit>, AcquireError> {
+        self.bodies.clone().acquire_owned().await.map(Arc::new)
     }
 
     /// A run that has started; `None` when its retention is over.

@@ -242,9 +242,17 @@ impl Bench {
             .expect("shifted");
     }
 
-    /// Keys under the test's prefix, except those that stay for the retention time.
+    /// Keys under the test's prefix, except those that stay for the retention time and expire with it.
     pub async fn leftovers(&self) -> Vec<String> {
         let mut connection = self.store.connection();
+        let retained = [
+            self.store.keys().run(self.spec.id),
+            self.store.keys().run(self.spec.id) + ":spec",
+        ];
+        for key in retained {
+            let seconds: i64 = connection.ttl(&key).await.expect("a time");
+            assert!(seconds > 0, "{key} of a run that has ended expires");
+        }
         let pattern = format!("{}*", self.store.keys().base().replace('{', "\\{"));
         let keys: Vec<String> = connection.keys(pattern).await.expect("keys");
         let base = format!("{}:", self.store.keys().base());

@@ -222,6 +222,7 @@ async fn commit_parts(
             requests,
             pages,
             next,
+            permit,
         } = part;
         let (after, body) = match next {
             Next::Done => (After::Done, String::new()),
@@ -254,6 +255,7 @@ async fn commit_parts(
         let began = std::time::Instant::now();
         let committed = until_available(|| context.store.commit_page(&commit)).await?;
         measure::committed(began.elapsed(), records);
+        drop(permit);
         match committed {
             Committed::Done { .. } if after == After::Done => return Ok("done"),
             Committed::Done { over } => {

@@ -13,7 +13,7 @@ use shared::{
     },
     store::fetches::{Child, Chunk},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{Fetch, builder::PartBuilder};
@@ -52,6 +52,8 @@ pub(super) struct Part {
     pub requests: u32,
     pub pages: u32,
     pub next: Next,
+    /// Its share of the memory for bodies, given back once it is committed.
+    pub permit: Arc<OwnedSemaphorePermit>,
 }
 
 /// Where the fetch stands after a part.
@@ -258,6 +260,8 @@ impl Reader {
         self.authorization = request.headers.get(http::header::AUTHORIZATION).cloned();
         self.requests += 1;
         let mut response = self.exchange(request).await?;
+        let permit = self.context.body_permit().await;
+        let permit = permit.map_err(|error| Stop::Failed(internal(&error.to_string())))?;
         let mut splitter = RecordSplitter::new(method.response_path(), LIMITS);
         let mut page = Page {
             builder: PartBuilder::new(&self.fetch),
@@ -274,7 +278,7 @@ impl Reader {
             }
             if page.builder.bytes() >= PART_BYTES {
                 let next = Next::SamePage(at.cloned(), page.progress(resume.restarts));
-                self.send(page.builder.take(), 0, next).await?;
+                self.send(page.builder.take(), 0, next, &permit).await?;
             }
         }
         let envelope = splitter.finish(&mut |record| page.record(record))?;
@@ -292,7 +296,7 @@ impl Reader {
         match method.next(&cursor, &seen) {
             Ok(next) => {
                 let after = next.clone().map_or(Next::Done, Next::Page);
-                self.send(page.builder.take(), 1, after).await?;
+                self.send(page.builder.take(), 1, after, &permit).await?;
                 Ok(next)
             }
             Err(error) => {
@@ -300,7 +304,7 @@ impl Reader {
                 let repeated = page.seen > 0 && cursor.digest == Some(seen.digest);
                 if !repeated {
                     let here = Next::SamePage(at.cloned(), page.progress(resume.restarts));
-                    self.send(page.builder.take(), 0, here).await?;
+                    self.send(page.builder.take(), 0, here, &permit).await?;
                 }
                 Err(error.into())
             }
@@ -343,6 +347,7 @@ impl Reader {
         built: super::builder::Built,
         pages: u32,
         next: Next,
+        permit: &Arc<OwnedSemaphorePermit>,
     ) -> Result<(), Stop> {
         let requests = std::mem::take(&mut self.requests);
         let part = Part {
@@ -352,6 +357,7 @@ impl Reader {
             requests,
             pages,
             next,
+            permit: permit.clone(),
         };
         self.parts
             .send(Read::Part(part))
