@@ -11,10 +11,9 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use shared::{
     fault::Faults,
-    ids::RunId,
     model::token::Scope,
     store::{StoreError, objects::ChangeError},
 };
@@ -39,7 +38,6 @@ struct Refusal {
     details: Vec<Detail>,
     retry_after: Option<Duration>,
     allow: Option<String>,
-    extra: Map<String, Value>,
 }
 
 /// One fault of a document or a parameter.
@@ -78,7 +76,6 @@ impl ApiError {
             details: Vec::new(),
             retry_after: None,
             allow: None,
-            extra: Map::new(),
         }))
     }
 
@@ -184,20 +181,6 @@ impl ApiError {
             "idempotency_key_reused",
             "this Idempotency-Key was used with another request within 24 hours; choose a new one",
         )
-    }
-
-    /// A run that excludes this one.
-    pub fn run_already_active(run: RunId) -> Self {
-        let mut error = Self::new(
-            StatusCode::CONFLICT,
-            "run_already_active",
-            format!("the run {run} is still active"),
-        );
-        error
-            .0
-            .extra
-            .insert("sync_job_run_id".to_owned(), json!(run));
-        error
     }
 
     /// The body is larger than `limit` bytes.
@@ -347,15 +330,12 @@ impl ResponseError for ApiError {
         if self.0.status == StatusCode::UNAUTHORIZED {
             answer.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
-        let mut error = json!({
+        let error = json!({
             "code": self.0.code,
             "message": self.0.message,
             "details": self.0.details,
             "request_id": current_request_id(),
         });
-        if let Value::Object(error) = &mut error {
-            error.extend(self.0.extra.clone());
-        }
         answer.json(json!({ "error": error }))
     }
 }

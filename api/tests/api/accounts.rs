@@ -92,6 +92,41 @@ async fn new_credentials_are_checked_and_make_the_account_active() {
         pointers.contains(&"/credentials/api_kye".to_owned()),
         "{pointers:?}"
     );
+    let null = api.client.patch(&path, json!({"credentials": null})).await;
+    assert_eq!(null.refused(422, "validation_failed"), ["/credentials"]);
+}
+
+#[tokio::test]
+async fn a_source_that_is_away_leaves_an_active_account_active() {
+    let api = start().await;
+    let account = api
+        .client
+        .post(
+            "/integrated-account",
+            sample_account(&source::start(), GOOD_KEY),
+        )
+        .await
+        .expect(201)
+        .json();
+    assert_eq!(account["status"], "active");
+    let path = format!(
+        "/integrated-account/{}",
+        account["id"].as_str().expect("an id")
+    );
+    let closed = json!({"context": {"base_url": "http://127.0.0.1:1"}});
+    api.client.patch(&path, closed).await.expect(200);
+    for answer in [
+        api.client
+            .post(&format!("{path}/validate"), json!({}))
+            .await,
+        api.client.patch(&path, json!({"status": "active"})).await,
+    ] {
+        let account = answer.expect(200).json();
+        assert_eq!(
+            (&account["status"], &account["last_error"]["code"]),
+            (&json!("active"), &json!("connect_failed"))
+        );
+    }
 }
 
 #[tokio::test]

@@ -65,16 +65,17 @@ async fn faults_of_the_job_and_of_its_resources_come_together() {
 }
 
 #[tokio::test]
-async fn a_job_of_an_unknown_integration_is_refused() {
+async fn a_job_of_an_unknown_integration_is_refused_with_its_other_faults() {
     let api = start().await;
     let mut job = reference_job();
     job["integration_name"] = json!("nothing");
+    job["resources"][0]["depends_onn"] = json!("x");
     let pointers = api
         .client
         .post("/sync-job", job)
         .await
         .refused(422, "validation_failed");
-    assert_eq!(pointers, ["/integration_name"]);
+    assert_eq!(pointers, ["/integration_name", "/resources/0/depends_onn"]);
 }
 
 #[tokio::test]

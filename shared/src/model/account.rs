@@ -239,7 +239,15 @@ impl AccountPatch {
                 plain_values(&mut fields, "context", &mut faults);
                 fields.value("context").cloned()
             },
-            credentials: read_credentials(&mut fields, &mut faults),
+            credentials: {
+                if fields.nullable("credentials").is_some_and(Value::is_null) {
+                    faults.push(
+                        fields.pointer("credentials"),
+                        "must be an object; to wipe credentials delete the account",
+                    );
+                }
+                read_credentials(&mut fields, &mut faults)
+            },
             status: fields.choice(
                 "status",
                 &[

@@ -104,12 +104,6 @@ impl Webhook {
             .collect()
     }
 
-    /// Whether events of this type go to it.
-    #[must_use]
-    pub fn wants(&self, event_type: &str) -> bool {
-        self.event_types.is_empty() || self.event_types.iter().any(|wanted| wanted == event_type)
-    }
-
     /// What a client may set, as it is now.
     #[must_use]
     pub fn input(&self) -> WebhookInput {

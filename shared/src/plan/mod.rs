@@ -77,11 +77,20 @@ impl Plan {
     /// Every fault at once.
     pub fn compile(resources: &Value, integration: &Integration) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let nodes = Self::read(resources, integration, &mut faults);
+        let nodes = Self::read(resources, Some(integration), &mut faults);
         faults.into_result(Self { nodes })
     }
 
-    fn read(resources: &Value, integration: &Integration, faults: &mut Faults) -> Vec<Node> {
+    /// The faults that resources have whatever their integration is.
+    pub fn check(resources: &Value, faults: &mut Faults) {
+        Self::read(resources, None, faults);
+    }
+
+    fn read(
+        resources: &Value,
+        integration: Option<&Integration>,
+        faults: &mut Faults,
+    ) -> Vec<Node> {
         let Value::Array(list) = resources else {
             faults.push(
                 POINTER,
@@ -106,7 +115,9 @@ impl Plan {
             .map(|(index, value)| Resource::read(value, child(POINTER, index), faults))
             .collect();
         for resource in resources.iter().flatten() {
-            if let Some(method) = find_method(resource, integration, faults) {
+            let method =
+                integration.and_then(|integration| find_method(resource, integration, faults));
+            if let Some(method) = method {
                 check_request(resource, method, faults);
             }
         }

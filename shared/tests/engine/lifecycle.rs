@@ -1,8 +1,10 @@
 //! From acceptance to the terminal event.
 
+use redis::AsyncCommands;
 use shared::{
     model::run::{ErrorHandling, RunStatus},
     store::{
+        PageRequest,
         fetches::{Committed, FetchStep, PageCommit},
         queue::Queue,
         runs::{Created, Stopped},
@@ -265,4 +267,37 @@ async fn the_watermark_of_a_child_waits_for_parents_that_were_not_fetched() {
         None,
         "lines of the orders that were not fetched are still to come"
     );
+}
+
+#[tokio::test]
+async fn a_page_of_events_goes_on_where_the_last_one_ended_though_the_oldest_made_room() {
+    let bench = Bench::running().await;
+    let root = bench.claim_one(Queue::Fetches).await;
+    bench
+        .commit(&last_page(&bench.fetch(&root, 0), 1, false))
+        .await;
+    bench.deliver_all().await;
+    let (store, run) = (&bench.store, bench.spec.id);
+    let events = async |after: Option<String>| {
+        let page = PageRequest { limit: 1, after };
+        let runs = store.runs();
+        let events = runs.events(bench.spec.environment_id, run, &page).await;
+        events.expect("an answer").expect("the run")
+    };
+    let first = events(None).await;
+    assert_eq!(first.items[0]["event"], "sync_job_run:started");
+    let mut connection = store.connection();
+    let _: String = connection
+        .lpop(store.keys().run_events(run), None)
+        .await
+        .expect("the oldest");
+    let _: u64 = connection
+        .hincr(store.keys().run(run), "events_dropped", 1)
+        .await
+        .expect("counted");
+    let second = events(first.next).await;
+    assert_eq!(second.items[0]["event"], "sync_job_run:record");
+    let third = events(second.next).await;
+    assert_eq!(third.items[0]["event"], "sync_job_run:completed");
+    assert_eq!(third.next, None);
 }

@@ -15,23 +15,23 @@ pub async fn read(
     let Some(input) = input else {
         return Err(ApiError::validation(&faults));
     };
-    match state
+    let entry = state
         .catalog
         .by_name(&state.store, environment, &input.integration_name)
-        .await?
-    {
-        Some(entry) => {
-            let compiled = state.catalog.compiled(&state.store, &entry.hash).await?;
-            if let Err(found) = Plan::compile(&input.resources, &compiled.integration) {
-                for fault in found.as_slice() {
-                    faults.push(&fault.pointer, &fault.message);
-                }
+        .await?;
+    if let Some(entry) = entry {
+        let compiled = state.catalog.compiled(&state.store, &entry.hash).await?;
+        if let Err(found) = Plan::compile(&input.resources, &compiled.integration) {
+            for fault in found.as_slice() {
+                faults.push(&fault.pointer, &fault.message);
             }
         }
-        None => faults.push(
+    } else {
+        faults.push(
             "/integration_name",
             "names no integration; `GET /integration` lists them",
-        ),
+        );
+        Plan::check(&input.resources, &mut faults);
     }
     faults
         .into_result(input)

@@ -89,17 +89,21 @@ fn spellings(secret: &str) -> Vec<String> {
 
 /// `\u` escapes (RFC 8259 section 7) in place of some characters.
 fn escaped(text: &str, which: impl Fn(char) -> bool) -> String {
-    let mut all = String::new();
-    for character in text.chars() {
-        if which(character) {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                all.push_str(&format!("\\u{unit:04x}"));
+    let escape = |character: char| -> String {
+        let mut units = [0; 2];
+        let units = character.encode_utf16(&mut units).iter();
+        let escapes: Vec<_> = units.map(|unit| format!("\\u{unit:04x}")).collect();
+        escapes.concat()
+    };
+    text.chars()
+        .map(|character| {
+            if which(character) {
+                escape(character)
+            } else {
+                character.to_string()
             }
-        } else {
-            all.push(character);
-        }
-    }
-    all
+        })
+        .collect()
 }
 
 fn html(text: &str, apostrophe: &str) -> String {

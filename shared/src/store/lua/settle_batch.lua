@@ -26,6 +26,7 @@ local line = table.concat({ batch.event, batch.event_type, n, batch.first, batch
   batch.created, now }, ' ')
 if redis.call('RPUSH', run_key .. ':event', line) > tonumber(ARGV[12]) then
   redis.call('LPOP', run_key .. ':event')
+  redis.call('HINCRBY', run_key, 'events_dropped', 1)
 end
 if n ~= 'c' and batch.records > 0 then
   redis.call('HINCRBY', run_key, 'n' .. n .. ':' .. outcome, batch.records)

@@ -276,7 +276,9 @@ impl Runs {
         if !self.belongs(environment, run).await? {
             return Ok(None);
         }
-        let rows = self.rows(&self.store.keys().run_errors(run), page).await?;
+        let rows = self
+            .rows(&self.store.keys().run_errors(run), 0, page)
+            .await?;
         Ok(Some(rows.map(|row| {
             serde_json::from_str(&row).unwrap_or_else(|_| json!({"message": row}))
         })))
@@ -296,7 +298,13 @@ impl Runs {
             return Ok(None);
         }
         let state = self.state(run).await?;
-        let rows = self.rows(&self.store.keys().run_events(run), page).await?;
+        let dropped = state
+            .get("events_dropped")
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(0);
+        let rows = self
+            .rows(&self.store.keys().run_events(run), dropped, page)
+            .await?;
         Ok(Some(rows.map(|row| view::event_view(&row, &state))))
     }
 
@@ -329,13 +337,19 @@ impl Runs {
         Ok(owner == Some(environment.to_string()))
     }
 
-    /// A page of a list that only grows; `after` is the position of the last row seen.
-    async fn rows(&self, key: &str, page: &PageRequest) -> StoreResult<Page<String>> {
+    /// A page of a list that only grows, but for the `dropped` rows at its beginning; `after` is the position of the
+    /// last row seen, those included.
+    async fn rows(
+        &self,
+        key: &str,
+        dropped: isize,
+        page: &PageRequest,
+    ) -> StoreResult<Page<String>> {
         let start = page
             .after
             .as_deref()
             .and_then(|after| after.parse::<isize>().ok())
-            .map_or(0, |seen| seen + 1);
+            .map_or(0, |seen| (seen + 1 - dropped).max(0));
         let limit = isize::try_from(page.limit).unwrap_or(isize::MAX);
         let mut items: Vec<String> = self
             .store
@@ -346,7 +360,7 @@ impl Runs {
         items.truncate(page.limit as usize);
         Ok(Page {
             items,
-            next: more.then(|| (start + limit - 1).to_string()),
+            next: more.then(|| (dropped + start + limit - 1).to_string()),
         })
     }
 }
