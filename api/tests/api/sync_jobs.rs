@@ -69,13 +69,13 @@ async fn a_job_of_an_unknown_integration_is_refused_with_its_other_faults() {
     let api = start().await;
     let mut job = reference_job();
     job["integration_name"] = json!("nothing");
-    job["resources"][0]["depends_onn"] = json!("x");
+    job["resources"][0]["depend_on"] = json!("x");
     let pointers = api
         .client
         .post("/sync-job", job)
         .await
         .refused(422, "validation_failed");
-    assert_eq!(pointers, ["/integration_name", "/resources/0/depends_onn"]);
+    assert_eq!(pointers, ["/integration_name", "/resources/0/depend_on"]);
 }
 
 #[tokio::test]
