@@ -21,8 +21,6 @@ const CLAIMERS: usize = 4;
 /// Lanes the tasks are spread over.
 const LANES: usize = 10;
 const PUSHED_AT_ONCE: usize = 1_000;
-/// Ids in a row that go to the same lane.
-const PUSHED_TO_ONE_LANE: usize = 10;
 const BACKLOGS: [(usize, &str); 2] = [
     (100, "claim + commit, 100 queued"),
     (1_000_000, "claim + commit, 1,000,000 queued"),
@@ -35,7 +33,7 @@ pub async fn measure(rounds: usize, table: &mut Table) -> Result<()> {
         for _ in 0..rounds {
             let redis = PrivateRedis::start()?;
             let store = Store::open(&redis.url(), "bench")?;
-            push(&store, 0, backlog).await?;
+            push_backlog(&store, backlog).await?;
             let rate = drain(&store, backlog).await?;
             table.add(name, "tasks/s", Target::AtLeast(TARGET_PER_SECOND), rate);
             if backlog > TASKS {
@@ -68,31 +66,47 @@ async fn end_tasks(store: &Store, backlog: usize, claimer: usize) -> Result<()> 
             .await?
             .tasks;
         let finish = claimed.iter().map(|task| async {
-            let held = store.finish_task(Queue::Deliveries, &task.id, &token).await?;
+            let held = store
+                .finish_task(Queue::Deliveries, &task.id, &token)
+                .await?;
             ensure!(held == Held::Done, "a claim was lost");
             anyhow::Ok(())
         });
         let finish = futures::future::try_join_all(finish);
-        futures::future::try_join(finish, push(store, first + ended, claimed.len())).await?;
+        futures::future::try_join(
+            finish,
+            push(
+                store,
+                (ended / AT_ONCE + claimer) % LANES,
+                first + ended,
+                claimed.len(),
+            ),
+        )
+        .await?;
         ended += claimed.len();
     }
     Ok(())
 }
 
-async fn push(store: &Store, first: usize, count: usize) -> Result<()> {
-    let ids: Vec<usize> = (first..first + count).collect();
-    for ids in ids.chunks(PUSHED_AT_ONCE) {
-        // A lane for each call: a worker pushes the children of a page into the lane of one account.
-        let lane = format!("lane-{}", ids[0] / PUSHED_TO_ONE_LANE % LANES);
-        let tasks: Vec<_> = ids
-            .iter()
-            .map(|id| {
-                (
-                    format!("run_01M86CF0NEDFCJ1W2HF19EY017.{id}"),
-                    "deliver.1 0".to_owned(),
-                )
-            })
-            .collect();
+/// Queues a backlog, in turn over all lanes.
+async fn push_backlog(store: &Store, backlog: usize) -> Result<()> {
+    let at_once = PUSHED_AT_ONCE.min(backlog / LANES);
+    for (part, first) in (0..backlog).step_by(at_once).enumerate() {
+        push(store, part % LANES, first, at_once.min(backlog - first)).await?;
+    }
+    Ok(())
+}
+
+async fn push(store: &Store, lane: usize, first: usize, count: usize) -> Result<()> {
+    let task = |id: usize| {
+        (
+            format!("run_01M86CF0NEDFCJ1W2HF19EY017.{id}"),
+            "deliver.1 0".to_owned(),
+        )
+    };
+    let tasks: Vec<_> = (first..first + count).map(task).collect();
+    if !tasks.is_empty() {
+        let lane = format!("lane-{lane}");
         store
             .push_tasks(Queue::Deliveries, &lane, 1_000, &tasks)
             .await?;
