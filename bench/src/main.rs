@@ -4,6 +4,7 @@
 
 mod figures;
 mod machine;
+mod peer;
 mod queue;
 mod receiver;
 mod source;
@@ -90,7 +91,8 @@ fn measure(command: Command, rounds: usize) -> Result<()> {
             submit::measure(rounds, &mut table).await?;
         }
         if all || matches!(command, Command::Queue) {
-            queue::measure(rounds, &mut table).await?;
+            let ours = queue::measure(rounds, &mut table).await?;
+            peer::measure(&ours, &mut table).await?;
         }
         anyhow::Ok(())
     })?;

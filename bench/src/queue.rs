@@ -27,8 +27,9 @@ const BACKLOGS: [(usize, &str); 2] = [
 ];
 const TARGET_PER_SECOND: f64 = 20_000.0;
 
-/// Measures with each backlog.
-pub async fn measure(rounds: usize, table: &mut Table) -> Result<()> {
+/// Measures with each backlog; gives the rates with the short one.
+pub async fn measure(rounds: usize, table: &mut Table) -> Result<Vec<f64>> {
+    let mut rates = Vec::new();
     for (backlog, name) in BACKLOGS {
         for _ in 0..rounds {
             let redis = PrivateRedis::start()?;
@@ -39,10 +40,12 @@ pub async fn measure(rounds: usize, table: &mut Table) -> Result<()> {
             if backlog > TASKS {
                 let bytes = memory_per_task(&store, backlog).await?;
                 table.add("memory of a queued task", "bytes", Target::None, bytes);
+            } else {
+                rates.push(rate);
             }
         }
     }
-    Ok(())
+    Ok(rates)
 }
 
 /// Ends tasks, adding as many as are ended, so that the backlog stays as long as it is.
