@@ -191,13 +191,15 @@ impl Verbs {
         self
     }
 
+    /// `HEAD` too: RFC 9110 section 9.1 asks it of every server, and the body is left out below us.
     fn get<F, A>(self, handler: F) -> Self
     where
         F: Handler<A>,
         A: FromRequest + 'static,
         F::Output: Responder + 'static,
     {
-        self.verb(Method::GET, "GET", handler)
+        self.verb(Method::GET, "GET", handler.clone())
+            .verb(Method::HEAD, "HEAD", handler)
     }
 
     fn post<F, A>(self, handler: F) -> Self

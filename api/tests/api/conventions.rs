@@ -112,7 +112,25 @@ async fn an_unknown_route_is_404_and_a_wrong_verb_405_with_allow() {
         .refused(404, "not_found");
     let reply = send(api.client.request(Method::PUT, "/webhook")).await;
     reply.refused(405, "method_not_allowed");
-    assert_eq!(reply.headers[header::ALLOW], "GET, POST");
+    assert_eq!(reply.headers[header::ALLOW], "GET, HEAD, POST");
+}
+
+#[tokio::test]
+async fn head_answers_as_get_does_without_a_body() {
+    let api = start().await;
+    let path = format!("/webhook/{}", api.client.webhook().await);
+    let get = api.client.get(&path).await.expect(200);
+    let head = send(api.client.request(Method::HEAD, &path))
+        .await
+        .expect(200);
+    assert_eq!(head.text, "");
+    assert_eq!(
+        head.headers[header::CONTENT_TYPE],
+        get.headers[header::CONTENT_TYPE]
+    );
+    send(api.client.request(Method::HEAD, "/webhook/nothing"))
+        .await
+        .expect(404);
 }
 
 #[tokio::test]

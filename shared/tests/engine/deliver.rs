@@ -13,7 +13,7 @@ use shared::{
     },
 };
 
-use crate::support::{Bench, chunk, last_page, page, spec};
+use crate::support::{Bench, GAVE_UP, chunk, last_page, page, spec};
 
 #[tokio::test]
 async fn no_record_goes_before_started_is_settled() {
@@ -188,16 +188,9 @@ async fn a_given_up_batch_is_a_dead_letter_and_under_ignore_the_run_completes() 
         .commit(&last_page(&bench.fetch(&claim, 0), 2, false))
         .await;
     let (delivery, batch) = bench.take().await.expect("a batch");
-    let outcome = Outcome::Dead {
-        status: Some(500),
-        reason: "gave up",
-        body: b"frozen",
-        sent: true,
-        ends_run: None,
-    };
     bench
         .store
-        .settle_batch(&delivery, batch.event, outcome, true)
+        .settle_batch(&delivery, batch.event, GAVE_UP, true)
         .await
         .expect("an answer");
     assert_eq!(bench.deliver_all().await, ["sync_job_run:completed"]);
@@ -251,16 +244,9 @@ async fn under_fail_fast_a_dead_letter_fails_the_run() {
     let claim = bench.claim_one(Queue::Fetches).await;
     bench.commit(&page(&bench.fetch(&claim, 0), 0, 2)).await;
     let (delivery, batch) = bench.take().await.expect("a batch");
-    let outcome = Outcome::Dead {
-        status: None,
-        reason: "gave up",
-        body: b"frozen",
-        sent: true,
-        ends_run: None,
-    };
     bench
         .store
-        .settle_batch(&delivery, batch.event, outcome, true)
+        .settle_batch(&delivery, batch.event, GAVE_UP, true)
         .await
         .expect("an answer");
     assert_eq!(bench.view().await.status, RunStatus::Failed);
@@ -367,16 +353,9 @@ async fn the_list_of_dead_letters_forgets_those_that_have_expired() {
         .expect("an expired one");
     bench.commit(&last_page(&handle, 1, false)).await;
     let (delivery, batch) = bench.take().await.expect("a batch");
-    let outcome = Outcome::Dead {
-        status: Some(500),
-        reason: "gave up",
-        body: b"frozen",
-        sent: true,
-        ends_run: None,
-    };
     bench
         .store
-        .settle_batch(&delivery, batch.event, outcome, true)
+        .settle_batch(&delivery, batch.event, GAVE_UP, true)
         .await
         .expect("an answer");
     let ids: Vec<String> = connection.zrange(&index, 0, -1).await.expect("ids");

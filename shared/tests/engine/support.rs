@@ -326,3 +326,12 @@ pub fn page(handle: &FetchHandle, step: u32, records: u32) -> PageCommit<'_> {
         ..last_page(handle, records, false)
     }
 }
+
+/// A batch that was sent and is given up.
+pub const GAVE_UP: Outcome<'static> = Outcome::Dead {
+    status: Some(500),
+    reason: "gave up",
+    body: b"frozen",
+    sent: true,
+    ends_run: None,
+};

@@ -25,7 +25,7 @@ use shared::{
 
 use crate::{
     LEASE_TICKS, TICK, advance, block_on, config,
-    support::{Bench, spec},
+    support::{Bench, GAVE_UP, spec},
 };
 
 /// Rounds until a run of this size has ended, come what may before.
@@ -443,13 +443,7 @@ impl Walk {
         let outcome = if delivered {
             Outcome::Delivered { status: 200 }
         } else {
-            Outcome::Dead {
-                status: Some(500),
-                reason: "gave up",
-                body: b"{}",
-                sent: true,
-                ends_run: None,
-            }
+            GAVE_UP
         };
         let next = self
             .bench
