@@ -109,6 +109,35 @@ async fn an_expired_lease_returns_the_task_to_the_front_of_its_lane() {
 }
 
 #[tokio::test]
+async fn what_a_claim_took_whose_answer_was_lost_is_claimed_again_at_once() {
+    let store = testing::redis::store();
+    push(&store, "a", 2, &["1", "2", "3"]).await;
+    let others = claim(&store, 1).await;
+    assert_eq!(ids(&others), ["1"]);
+    let lost = store.claim(QUEUE, 8, LEASE, "mine").await.expect("a claim");
+    assert_eq!(ids(&lost.tasks), ["2"]);
+    let again = store
+        .claim_again(QUEUE, 8, LEASE, "mine")
+        .await
+        .expect("a claim");
+    assert_eq!(
+        again.tasks,
+        lost.tasks
+            .iter()
+            .map(|task| Claim {
+                ready_since_ms: again.tasks[0].ready_since_ms,
+                ..task.clone()
+            })
+            .collect::<Vec<_>>()
+    );
+    let none = store
+        .claim_again(QUEUE, 8, LEASE, "another")
+        .await
+        .expect("a claim");
+    assert_eq!(none.tasks, []);
+}
+
+#[tokio::test]
 async fn an_extended_lease_does_not_expire() {
     let store = testing::redis::store();
     push(&store, "a", 1, &["1"]).await;

@@ -53,6 +53,7 @@ impl ClaimLoop {
     async fn run(self, sender: mpsc::Sender<Leased>) {
         let slots = Arc::new(Semaphore::new(self.slots));
         let mut away = false;
+        let mut token = Ulid::generate().to_string();
         loop {
             let first = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -67,9 +68,17 @@ impl ClaimLoop {
                 permits.push(permit);
             }
             let wanted = permits.len();
-            let token = Ulid::generate().to_string();
-            let wait = match self.store.claim(self.queue, wanted, LEASE, &token).await {
+            let claimed = if away {
+                // The claim that failed may have been made.
+                self.store
+                    .claim_again(self.queue, wanted, LEASE, &token)
+                    .await
+            } else {
+                self.store.claim(self.queue, wanted, LEASE, &token).await
+            };
+            let wait = match claimed {
                 Ok(claimed) => {
+                    token = Ulid::generate().to_string();
                     if away {
                         away = false;
                         tracing::info!(

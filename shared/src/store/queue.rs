@@ -156,12 +156,39 @@ impl Store {
         lease: Duration,
         token: &str,
     ) -> StoreResult<Claimed> {
+        self.claim_under(queue, wanted, lease, token, false).await
+    }
+
+    /// As [`Self::claim`], after a claim under the same token whose answer was lost: what that one claimed, if it was
+    /// made, doesn't wait for its leases to end.
+    ///
+    /// # Errors
+    /// [`super::StoreError::Unavailable`].
+    pub async fn claim_again(
+        &self,
+        queue: Queue,
+        wanted: usize,
+        lease: Duration,
+        token: &str,
+    ) -> StoreResult<Claimed> {
+        self.claim_under(queue, wanted, lease, token, true).await
+    }
+
+    async fn claim_under(
+        &self,
+        queue: Queue,
+        wanted: usize,
+        lease: Duration,
+        token: &str,
+        again: bool,
+    ) -> StoreResult<Claimed> {
         let mut call = self.call(&scripts::CLAIM);
         call.arg(queue.name())
             .arg(wanted)
             .arg(TASKS_PER_TURN)
             .arg(millis(lease))
-            .arg(token);
+            .arg(token)
+            .arg(u8::from(again));
         let answer: Vec<redis::Value> = self.invoke(&call).await?;
         parse_claim(answer, token)
     }

@@ -2,13 +2,16 @@
 -- block has ended come back; fetch tasks of ended runs are dropped, those of a webhook over its mark are parked. While
 -- Redis is nearly full and deliveries can make room, fetch tasks are only dropped, not claimed.
 -- KEYS 1 base
--- ARGV 1 queue, 2 tasks wanted, 3 most of one lane at a turn, 4 lease ms, 5 token
+-- ARGV 1 queue, 2 tasks wanted, 3 most of one lane at a turn, 4 lease ms, 5 token, 6 `1`: a claim under this token may
+--      have been made before and its answer lost; what it claimed is ready again, uncounted
 -- Returns {ms until the next timer or -1, 1 if more can be claimed at once, then for each task: id, lane, attempt,
 -- rescues, ready since ms, body}. Sets `idle` when fewer than wanted were found, so that the next push wakes someone.
 -- Cost: O(wanted), whatever the backlog.
 local base, queue = KEYS[1], ARGV[1]
 local wanted, per_turn, lease_ms, token = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local MAX_TIMERS, MAX_TURNS, MAX_REMOVED = 200, 200, 1000
+-- Leases looked at for those of a claim whose answer was lost.
+local MAX_LOST = 1000
 -- Until the next look while nothing is fetched because Redis is nearly full, ms.
 local FULL_LOOK = 1000
 local q, now = base .. ':' .. queue, now_ms(base)
@@ -17,6 +20,16 @@ local paused = queue == 'fetches' and store_full(base)
 if paused then
   -- Each lane gets one look.
   MAX_TURNS = math.min(MAX_TURNS, redis.call('LLEN', q .. ':rotation'))
+end
+
+if ARGV[6] == '1' then
+  -- The newest leases end last.
+  for _, id in ipairs(redis.call('ZREVRANGE', q .. ':claimed', 0, MAX_LOST - 1)) do
+    local task = held(base, queue, id, token)
+    if task then
+      task_return(base, queue, id, task, task.attempt, task.rescues, task.body, now, false)
+    end
+  end
 end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', q .. ':delayed', '-inf', now, 'LIMIT', 0, MAX_TIMERS)) do
