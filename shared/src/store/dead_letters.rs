@@ -1,5 +1,5 @@
 //! Dead letters: events that were given up, kept with the bytes that were sent for
-//! as long as the run they belong to.
+//! the retention time of their run, from the moment they were given up.
 
 use std::collections::HashMap;
 
