@@ -5,7 +5,6 @@
 
 use std::{
     net::TcpListener,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,9 +12,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
-use serde_json::Value;
+use anyhow::Context;
 use shared::{
+    catalog::{Catalog, documents},
     config::Settings,
     http::{Outbound, TargetPolicy},
     seal::Sealer,
@@ -26,14 +25,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::{self, Ports},
-    catalog::Catalog,
     state::AppState,
 };
 
 /// Between two attempts to reach Redis at the start.
 const BOOT_RETRY: Duration = Duration::from_secs(1);
-/// Bytes of an integration file at most.
-const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Serves the API on `listener` until `shutdown`, then drains within the drain budget.
 ///
@@ -57,7 +53,9 @@ pub async fn run(
             .context("the master key can't be used")?,
         outbound: Outbound::new(targets.clone()).context("the outbound client can't be made")?,
         targets,
-        catalog: Arc::new(catalog(settings.integrations_dir.as_deref())?),
+        catalog: Arc::new(Catalog::new(documents(
+            settings.integrations_dir.as_deref(),
+        )?)?),
         retention_days: settings.retention_days,
         metrics: Some(metrics.clone()),
     };
@@ -151,84 +149,4 @@ async fn bootstrap(store: &Store, settings: &Settings) -> anyhow::Result<()> {
         ),
     }
     Ok(())
-}
-
-/// The bundled integrations, and those of the folder, which shadow them.
-fn catalog(folder: Option<&Path>) -> anyhow::Result<Catalog> {
-    let mut documents = Vec::new();
-    for (name, text) in shared::integration::bundled() {
-        documents.push(
-            serde_json::from_str(text)
-                .with_context(|| format!("the bundled integration `{name}`"))?,
-        );
-    }
-    if let Some(folder) = folder {
-        documents.extend(
-            read_folder(folder)
-                .with_context(|| format!("the integrations folder {}", folder.display()))?,
-        );
-    }
-    Ok(Catalog::new(documents)?)
-}
-
-fn read_folder(folder: &Path) -> anyhow::Result<Vec<Value>> {
-    let mut paths = std::fs::read_dir(folder)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<std::io::Result<Vec<_>>>()?;
-    paths.sort();
-    let mut documents = Vec::new();
-    for path in paths {
-        let is_yaml = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("json") => false,
-            Some("yaml" | "yml") => true,
-            _ => continue,
-        };
-        documents.push(read_document(&path, is_yaml).with_context(|| path.display().to_string())?);
-    }
-    Ok(documents)
-}
-
-fn read_document(path: &Path, is_yaml: bool) -> anyhow::Result<Value> {
-    if std::fs::metadata(path)?.len() > MAX_FILE_BYTES {
-        bail!("is larger than {MAX_FILE_BYTES} bytes");
-    }
-    let text = std::fs::read_to_string(path)?;
-    Ok(if is_yaml {
-        serde_yaml_ng::from_str(&text)?
-    } else {
-        serde_json::from_str(&text)?
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn integration_files_are_read_in_order_and_others_left_alone() {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("b.json"), r#"{"name":"b"}"#).expect("a file");
-        std::fs::write(
-            folder.path().join("a.yaml"),
-            "name: a\nconfig:\n  number: 12\n",
-        )
-        .expect("a file");
-        std::fs::write(folder.path().join("README.md"), "# read me").expect("a file");
-        let documents = read_folder(folder.path()).expect("documents");
-        assert_eq!(
-            documents,
-            [
-                serde_json::json!({"name": "a", "config": {"number": 12}}),
-                serde_json::json!({"name": "b"})
-            ]
-        );
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_read_is_named() {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("bad.json"), "{").expect("a file");
-        let error = format!("{:#}", read_folder(folder.path()).expect_err("a fault"));
-        assert!(error.contains("bad.json"), "{error}");
-    }
 }

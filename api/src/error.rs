@@ -16,6 +16,7 @@ use shared::{
     fault::Faults,
     model::token::Scope,
     store::{StoreError, objects::ChangeError},
+    submit::SubmitError,
 };
 
 use crate::middleware::request::current_request_id;
@@ -265,6 +266,15 @@ impl fmt::Display for ApiError {
 }
 
 impl std::error::Error for ApiError {}
+
+impl From<SubmitError> for ApiError {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Store(error) => error.into(),
+            SubmitError::Invalid(faults) => Self::validation(&faults),
+        }
+    }
+}
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {

@@ -6,7 +6,6 @@
 pub mod answer;
 pub mod app;
 pub mod boot;
-pub mod catalog;
 pub mod commands;
 pub mod error;
 pub mod extract;

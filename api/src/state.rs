@@ -6,13 +6,13 @@ use std::sync::{
 };
 
 use shared::{
+    catalog::Catalog,
     http::{Outbound, TargetPolicy},
     seal::Sealer,
     store::Store,
+    submit::Submitter,
     telemetry::MetricsHandle,
 };
-
-use crate::catalog::Catalog;
 
 /// One per process; cheap to clone.
 #[derive(Clone)]
@@ -33,6 +33,15 @@ pub struct AppState {
 }
 
 impl AppState {
+    /// What makes runs out of requests.
+    pub fn submitter(&self) -> Submitter<'_> {
+        Submitter {
+            store: &self.store,
+            catalog: &self.catalog,
+            retention_days: self.retention_days,
+        }
+    }
+
     /// Whether the store may be used.
     pub fn is_store_checked(&self) -> bool {
         self.store_checked.load(Ordering::Acquire)

@@ -5,11 +5,12 @@
 //! Follow a record: `api` accepts a run, [`store`] writes run and first task in
 //! one script, the worker plans and fetches, [`integration`] builds the request
 //! and splits the page, [`store`] commits it, the worker delivers, [`store`]
-//! acknowledges.
+//! acknowledges. [`submit`] is the one way to a run, whoever starts it.
 //!
 //! `model`, `expr` and `plan` know no Redis and no HTTP; `integration` knows no
 //! Redis; `store` knows no HTTP; `config` is a leaf.
 
+pub mod catalog;
 pub mod clock;
 pub mod config;
 pub mod expr;
@@ -23,6 +24,7 @@ pub mod queue;
 pub mod seal;
 pub mod shutdown;
 pub mod store;
+pub mod submit;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

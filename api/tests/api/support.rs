@@ -6,9 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::{catalog::Catalog, state::AppState};
+use api::state::AppState;
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
+use shared::catalog::Catalog;
 use shared::{
     http::{Outbound, TargetPolicy},
     ids::EnvironmentId,

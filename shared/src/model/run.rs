@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::sync_job::JobOptions;
 use crate::{
     clock::Timestamp,
     ids::{AccountId, EnvironmentId, RunId, SyncJobId, WebhookId},
@@ -89,11 +90,23 @@ pub struct RunSpec {
     /// Content hash of the integration document (`store::documents`).
     pub integration_hash: String,
     pub trigger: Trigger,
+    /// The cron trigger or the workflow run that started it.
+    #[serde(default)]
+    pub trigger_id: Option<String>,
     pub args: Value,
     pub error_handling: ErrorHandling,
     pub ignore_previous_run: bool,
     /// The job's `resources`, as given.
     pub resources: Value,
+    /// What the job says besides.
+    #[serde(default)]
+    pub options: JobOptions,
+    /// The job's `mutex_key`, its placeholders filled.
+    #[serde(default)]
+    pub mutex_key: Option<String>,
+    /// The run whose failed parts this one fetches.
+    #[serde(default)]
+    pub retry_of: Option<RunId>,
     /// Event types the webhook had subscribed to; empty: all.
     pub event_types: Vec<String>,
     /// Records of one event at most.

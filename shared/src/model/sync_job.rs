@@ -24,11 +24,17 @@ pub struct SyncJob {
     pub error_handling: ErrorHandling,
     /// As given.
     pub resources: Value,
+    #[serde(flatten)]
+    pub options: JobOptions,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     #[serde(default)]
     pub deleted_at: Option<Timestamp>,
 }
+
+/// What a sync job says besides its resources; a run keeps those it started with.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct JobOptions {}
 
 impl SyncJob {
     /// What a client may set, as it is now.

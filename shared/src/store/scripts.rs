@@ -53,7 +53,7 @@ script!(MARK_FULL, allowed, [], "mark_full");
 script!(
     CREATE_RUN,
     refused,
-    ["clock", "queue", "index"],
+    ["clock", "queue", "index", "accept"],
     "create_run"
 );
 script!(

@@ -5,9 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::AsyncCommands;
 use shared::{
-    ids::{AccountId, EnvironmentId, RunId, SyncJobId, WebhookId},
     model::event::Batch,
-    model::run::{ErrorHandling, RunSpec, RunView, Trigger},
+    model::run::{ErrorHandling, RunSpec, RunView},
     queue::task::FetchBody,
     store::{
         Store,
@@ -27,27 +26,7 @@ pub struct Bench {
 }
 
 pub fn spec() -> RunSpec {
-    RunSpec {
-        id: RunId::generate(),
-        environment_id: EnvironmentId::generate(),
-        sync_job_id: SyncJobId::generate(),
-        integrated_account_id: AccountId::generate(),
-        webhook_id: WebhookId::generate(),
-        tenant_id: "tenant".to_owned(),
-        integration_name: "sample".to_owned(),
-        integration_hash: "0".to_owned(),
-        trigger: Trigger::Api,
-        args: serde_json::json!({}),
-        error_handling: ErrorHandling::Ignore,
-        ignore_previous_run: false,
-        resources: serde_json::json!([]),
-        event_types: Vec::new(),
-        batch_records: 100,
-        batch_bytes: 524_288,
-        linger_ms: 0,
-        delivery_concurrency: 8,
-        retention_days: 14,
-    }
+    testing::run_spec()
 }
 
 /// `orders` and, for each of its records, `lines`.

@@ -2,12 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde_json::json;
 use shared::{
     http::{Outbound, TargetPolicy},
-    ids::{AccountId, EnvironmentId, RunId, SyncJobId, WebhookId},
     integration::errors::MAX_ATTEMPTS,
-    model::run::{ErrorHandling, RunSpec, RunStatus, RunView, Trigger},
+    model::run::{RunSpec, RunStatus, RunView},
     queue::task::FetchBody,
     seal::Sealer,
     store::{
@@ -33,25 +31,8 @@ impl Bench {
             Outbound::new(TargetPolicy::new(&[], false).expect("a policy")).expect("a client");
         let sealer = Sealer::new(Sealer::new_master_key().expose()).expect("a sealer");
         let spec = RunSpec {
-            id: RunId::generate(),
-            environment_id: EnvironmentId::generate(),
-            sync_job_id: SyncJobId::generate(),
-            integrated_account_id: AccountId::generate(),
-            webhook_id: WebhookId::generate(),
-            tenant_id: "tenant".to_owned(),
-            integration_name: "gone".to_owned(),
             integration_hash: "gone".to_owned(),
-            trigger: Trigger::Api,
-            args: json!({}),
-            error_handling: ErrorHandling::Ignore,
-            ignore_previous_run: false,
-            resources: json!([]),
-            event_types: Vec::new(),
-            batch_records: 100,
-            batch_bytes: 524_288,
-            linger_ms: 0,
-            delivery_concurrency: 8,
-            retention_days: 14,
+            ..testing::run_spec()
         };
         store.runs().create(&spec).await.expect("accepted");
         Self {

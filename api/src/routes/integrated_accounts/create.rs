@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use serde_json::Value;
 use shared::{
+    catalog::Entry,
     clock::Timestamp,
     fault::Faults,
     ids::{AccountId, EnvironmentId},
@@ -16,7 +17,6 @@ use super::{
 };
 use crate::{
     answer::Answer,
-    catalog::Entry,
     error::ApiError,
     extract::{Caller, Write},
     state::AppState,

@@ -2,6 +2,7 @@
 
 use actix_web::HttpResponse;
 use shared::{
+    catalog::Entry,
     ids::IntegrationId,
     model::integration::{IntegrationRow, IntegrationSource},
     store::{Page, PageRequest},
@@ -10,7 +11,6 @@ use shared::{
 use super::view::IntegrationView;
 use crate::{
     answer::Answer,
-    catalog::Entry,
     error::ApiError,
     extract::{Caller, Read},
 };

@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use serde_json::{Map, Value};
 use shared::{
+    catalog::Entry,
     clock::Timestamp,
     fault::Faults,
     ids::{EnvironmentId, IntegrationId},
@@ -14,7 +15,6 @@ use shared::{
 use super::view::IntegrationView;
 use crate::{
     answer::Answer,
-    catalog::Entry,
     error::ApiError,
     extract::{Caller, Write},
     new_id::new_id,

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 use shared::{clock::Timestamp, ids::IntegrationId, model::integration::IntegrationSource};
 
-use crate::catalog::Entry;
+use shared::catalog::Entry;
 
 /// How a source API is described.
 #[derive(Debug, Serialize, utoipa::ToSchema)]

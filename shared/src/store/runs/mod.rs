@@ -97,34 +97,8 @@ impl Runs {
     /// # Errors
     /// [`StoreError::Unavailable`]: it may or may not have been accepted; call again with the same id.
     pub async fn create(&self, spec: &RunSpec) -> StoreResult<Created> {
-        let json = serde_json::to_string(spec)
-            .map_err(|error| StoreError::Unexpected(error.to_string()))?;
-        let events = if spec.event_types.is_empty() {
-            "*".to_owned()
-        } else {
-            format!(",{},", spec.event_types.join(","))
-        };
-        let policy = match spec.error_handling {
-            crate::model::run::ErrorHandling::Ignore => "ignore",
-            crate::model::run::ErrorHandling::FailFast => "fail_fast",
-        };
         let mut call = self.store.call(&scripts::CREATE_RUN);
-        call.arg(spec.id.to_string())
-            .arg(spec.environment_id.to_string())
-            .arg(json)
-            .arg(RUNS_LANE_LIMIT);
-        call.arg("account")
-            .arg(spec.integrated_account_id.to_string());
-        call.arg("job").arg(spec.sync_job_id.to_string());
-        call.arg("webhook").arg(spec.webhook_id.to_string());
-        call.arg("events").arg(events);
-        call.arg("error_handling").arg(policy);
-        call.arg("batch_records").arg(spec.batch_records);
-        call.arg("batch_bytes").arg(spec.batch_bytes);
-        call.arg("linger_ms").arg(spec.linger_ms);
-        call.arg("delivery_limit").arg(spec.delivery_concurrency);
-        call.arg("retention_ms")
-            .arg(u64::from(spec.retention_days) * MS_PER_DAY);
+        add_acceptance(&mut call, spec)?;
         match self.store.invoke::<String>(&call).await?.as_str() {
             "created" => Ok(Created::Created),
             "existed" => Ok(Created::Existed),
@@ -363,6 +337,41 @@ impl Runs {
             next: more.then(|| (dropped + start + limit - 1).to_string()),
         })
     }
+}
+
+/// What a script needs to accept a run: run, environment, spec, limit of the lane, then the fields of its state.
+pub(super) fn add_acceptance(
+    call: &mut redis::ScriptInvocation<'_>,
+    spec: &RunSpec,
+) -> StoreResult<()> {
+    let json =
+        serde_json::to_string(spec).map_err(|error| StoreError::Unexpected(error.to_string()))?;
+    let events = if spec.event_types.is_empty() {
+        "*".to_owned()
+    } else {
+        format!(",{},", spec.event_types.join(","))
+    };
+    let policy = match spec.error_handling {
+        crate::model::run::ErrorHandling::Ignore => "ignore",
+        crate::model::run::ErrorHandling::FailFast => "fail_fast",
+    };
+    call.arg(spec.id.to_string())
+        .arg(spec.environment_id.to_string())
+        .arg(json)
+        .arg(RUNS_LANE_LIMIT);
+    call.arg("account")
+        .arg(spec.integrated_account_id.to_string());
+    call.arg("job").arg(spec.sync_job_id.to_string());
+    call.arg("webhook").arg(spec.webhook_id.to_string());
+    call.arg("events").arg(events);
+    call.arg("error_handling").arg(policy);
+    call.arg("batch_records").arg(spec.batch_records);
+    call.arg("batch_bytes").arg(spec.batch_bytes);
+    call.arg("linger_ms").arg(spec.linger_ms);
+    call.arg("delivery_limit").arg(spec.delivery_concurrency);
+    call.arg("retention_ms")
+        .arg(u64::from(spec.retention_days) * MS_PER_DAY);
+    Ok(())
 }
 
 impl<T> Page<T> {

@@ -4,20 +4,25 @@
 //! Compiled documents are kept by the hash of their content, so that accepting a
 //! run compiles nothing.
 
+mod files;
+
+pub use files::{FileError, documents};
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use serde_json::Value;
-use sha2::{Digest, Sha256};
-use shared::{
+use crate::{
     clock::Timestamp,
+    fault::Faults,
     ids::{EnvironmentId, IntegrationId},
     integration::Integration,
     model::integration::{IntegrationRow, IntegrationSource},
     store::{Store, StoreError, StoreResult, document_hash},
 };
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 /// Compiled documents kept at once; when there are more, all are dropped and come back as they are used.
 const MAX_COMPILED: usize = 500;
@@ -63,7 +68,7 @@ impl From<&IntegrationRow> for Entry {
 #[error("the integration `{name}` can't be used: {faults}")]
 pub struct CatalogError {
     name: String,
-    faults: shared::fault::Faults,
+    faults: Faults,
 }
 
 /// The integrations of all environments.
