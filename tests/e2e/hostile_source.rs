@@ -152,21 +152,6 @@ async fn the_same_page_again_and_again_is_a_pagination_loop() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_credentials_are_an_error_without_a_retry_and_without_the_secret() -> Result<()> {
-    let body = br#"{"message":"unknown key: key"}"#;
-    let error = error_of(
-        move |stream| stream.write_all(&http::response(401, &[], body)),
-        json!({}),
-    )
-    .await?;
-    assert_eq!(
-        (&error["code"], &error["attempts"]),
-        (&json!("unauthorized"), &json!(1))
-    );
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_next_page_on_another_host_gets_no_credentials() -> Result<()> {
     let body = br#"{"data":[{"id":1}],"next":"http://127.0.0.2:1/orders"}"#;
     let pagination = json!({"pagination": {"format": "cursor", "config": {"cursor_path": "next", "is_link": true}}});

@@ -3,6 +3,7 @@
 mod ledger;
 mod scenario;
 
+mod accounts;
 mod crash;
 mod hostile_source;
 mod promises;

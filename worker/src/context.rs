@@ -14,14 +14,14 @@ use shared::{
     ids::{AccountId, EnvironmentId, RunId, WebhookId},
     integration::Integration,
     model::{
-        account::Account,
+        account::{Account, AccountStatus},
         event::StreamName,
         run::RunSpec,
         webhook::{SignatureEncoding, Webhook},
     },
     plan::Plan,
     seal::{SealError, Sealer, signature::SigningKey},
-    store::{Store, StoreError},
+    store::{Store, StoreError, deliveries::Source},
 };
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
@@ -69,9 +69,20 @@ pub enum DeliveredRun {
     },
 }
 
+/// Whose events are delivered.
+pub enum DeliveredSource {
+    Run(DeliveredRun),
+    /// Events that belong to no run.
+    Outbox {
+        environment: EnvironmentId,
+        webhook: WebhookId,
+    },
+}
+
 /// An account, its credentials opened.
 pub struct LoadedAccount {
-    pub active: bool,
+    pub status: AccountStatus,
+    pub credentials_version: u64,
     pub credentials: Value,
     pub context: Value,
     /// `{{account.…}}`
@@ -170,6 +181,26 @@ impl Context {
         Ok(Some(DeliveredRun::Bare { spec, state }))
     }
 
+    /// What a delivery task sends from; `None` when its retention is over, or nothing waits any more.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn delivered_source(
+        &self,
+        source: Source,
+    ) -> Result<Option<DeliveredSource>, LoadError> {
+        match source {
+            Source::Run(run) => Ok(self.delivered_run(run).await?.map(DeliveredSource::Run)),
+            Source::Outbox(webhook) => {
+                let environment = self.store.outbox_environment(webhook).await?;
+                Ok(environment.map(|environment| DeliveredSource::Outbox {
+                    environment,
+                    webhook,
+                }))
+            }
+        }
+    }
+
     async fn load_run(&self, run: RunId) -> Result<Option<LoadedRun>, LoadError> {
         let runs = self.store.runs();
         let Some(spec) = runs.spec(run).await? else {
@@ -250,7 +281,8 @@ impl Context {
             .sealer
             .open_json(&account.id.to_string(), &account.sealed_credentials)?;
         Ok(LoadedAccount {
-            active: account.status == shared::model::account::AccountStatus::Active,
+            status: account.status,
+            credentials_version: account.credentials_version,
             credentials,
             context: Value::Object(account.context.clone()),
             scope: json!({"id": account.id, "tenant_id": account.tenant_id}),
@@ -307,6 +339,33 @@ impl Context {
             legacy_encoding: webhook.legacy_signature_encoding,
             keys,
         })
+    }
+}
+
+impl DeliveredSource {
+    #[must_use]
+    pub fn environment(&self) -> EnvironmentId {
+        match self {
+            Self::Run(run) => run.spec().environment_id,
+            Self::Outbox { environment, .. } => *environment,
+        }
+    }
+
+    #[must_use]
+    pub fn webhook(&self) -> WebhookId {
+        match self {
+            Self::Run(run) => run.spec().webhook_id,
+            Self::Outbox { webhook, .. } => *webhook,
+        }
+    }
+
+    /// For logs.
+    #[must_use]
+    pub fn run_id(&self) -> Option<String> {
+        match self {
+            Self::Run(run) => Some(run.spec().id.to_string()),
+            Self::Outbox { .. } => None,
+        }
     }
 }
 

@@ -10,9 +10,10 @@ use metrics::{counter, histogram};
 use shared::{
     queue::{
         Leased,
-        task::{TaskBody, run_of},
+        task::{TaskBody, owner_of},
     },
     store::StoreError,
+    store::deliveries::Source,
     store::queue::{Claim, CountsAs, Queue},
     telemetry::metrics as names,
 };
@@ -104,17 +105,23 @@ impl Executor {
 }
 
 async fn execute(context: Arc<Context>, claim: Claim) -> Result<&'static str, LoadError> {
-    let (body, run) = match (claim.body.parse::<TaskBody>(), run_of(&claim.id)) {
-        (Ok(body), Some(run)) => (body, run),
-        (Err(error), _) => return leave(&context, &claim, &error.to_string()).await,
-        (_, None) => return leave(&context, &claim, "the task belongs to no run").await,
+    let body = match claim.body.parse::<TaskBody>() {
+        Ok(body) => body,
+        Err(error) => return leave(&context, &claim, &error.to_string()).await,
     };
-    match body {
-        TaskBody::StartRun => start_run::execute(&context, &claim, run).await,
-        TaskBody::Fetch { node, gate, body } => {
+    let (run, webhook) = (owner_of(&claim.id), owner_of(&claim.id));
+    match (body, run, webhook) {
+        (TaskBody::StartRun, Some(run), _) => start_run::execute(&context, &claim, run).await,
+        (TaskBody::Fetch { node, gate, body }, Some(run), _) => {
             fetch::execute(&context, &claim, run, node, gate, body).await
         }
-        TaskBody::Deliver { stream } => deliver::execute(&context, &claim, run, stream).await,
+        (TaskBody::Deliver { stream }, Some(run), _) => {
+            deliver::execute(&context, &claim, Source::Run(run), stream).await
+        }
+        (TaskBody::Deliver { stream }, _, Some(webhook)) => {
+            deliver::execute(&context, &claim, Source::Outbox(webhook), stream).await
+        }
+        _ => leave(&context, &claim, "the task belongs to nothing known here").await,
     }
 }
 

@@ -93,6 +93,9 @@ pub struct Account {
     pub updated_at: Timestamp,
     #[serde(default)]
     pub last_validated_at: Option<Timestamp>,
+    /// When it was active for the first time.
+    #[serde(default)]
+    pub activated_at: Option<Timestamp>,
     #[serde(default)]
     pub deleted_at: Option<Timestamp>,
 }

@@ -11,7 +11,10 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::run::{RunSpec, RunStatus, RunView};
-use crate::{clock::Timestamp, ids::EventId};
+use crate::{
+    clock::Timestamp,
+    ids::{EnvironmentId, EventId, WebhookId},
+};
 
 /// Digits of the record count at the start of a chunk.
 const COUNT_DIGITS: usize = 10;
@@ -193,16 +196,52 @@ pub fn run_event(spec: &RunSpec, batch: &Batch, details: &Map<String, Value>) ->
     bytes
 }
 
-/// The envelope up to and including the payload's common fields, payload still open.
-fn open_envelope(bytes: &mut Vec<u8>, spec: &RunSpec, batch: &Batch) {
+/// The bytes of an event that belongs to no run; `chunk` is `<ms of the event> <payload as JSON>`.
+///
+/// # Errors
+/// A chunk that no script wrote.
+pub fn environment_event(
+    environment: EnvironmentId,
+    webhook: WebhookId,
+    batch: &Batch,
+    chunk: &str,
+) -> Result<Vec<u8>, UnreadableChunk> {
+    let (at, payload) = chunk.split_once(' ').ok_or(UnreadableChunk(0))?;
+    let at = at.parse().map_err(|_| UnreadableChunk(0))?;
+    let mut bytes = Vec::with_capacity(payload.len() + 512);
+    envelope(&mut bytes, batch, Timestamp(at), environment, webhook);
+    bytes.extend_from_slice(b",\"payload\":");
+    bytes.extend_from_slice(payload.as_bytes());
+    bytes.push(b'}');
+    Ok(bytes)
+}
+
+/// The envelope before its payload.
+fn envelope(
+    bytes: &mut Vec<u8>,
+    batch: &Batch,
+    at: Timestamp,
+    environment: EnvironmentId,
+    webhook: WebhookId,
+) {
     let fields: [(&str, String); 6] = [
         ("{\"id\":", batch.event.to_string()),
         (",\"event\":", batch.event_type.clone()),
         (",\"event_type\":", batch.event_type.clone()),
-        (",\"created_at\":", Timestamp(batch.created_ms).to_string()),
-        (",\"environment_id\":", spec.environment_id.to_string()),
-        (",\"webhook_id\":", spec.webhook_id.to_string()),
+        (",\"created_at\":", at.to_string()),
+        (",\"environment_id\":", environment.to_string()),
+        (",\"webhook_id\":", webhook.to_string()),
     ];
+    for (name, value) in &fields {
+        bytes.extend_from_slice(name.as_bytes());
+        push_json(bytes, value);
+    }
+}
+
+/// The envelope up to and including the payload's common fields, payload still open.
+fn open_envelope(bytes: &mut Vec<u8>, spec: &RunSpec, batch: &Batch) {
+    let at = Timestamp(batch.created_ms);
+    envelope(bytes, batch, at, spec.environment_id, spec.webhook_id);
     let payload: [(&str, String); 5] = [
         (",\"payload\":{\"sync_job_run_id\":", spec.id.to_string()),
         (",\"sync_job_id\":", spec.sync_job_id.to_string()),
@@ -213,7 +252,7 @@ fn open_envelope(bytes: &mut Vec<u8>, spec: &RunSpec, batch: &Batch) {
         (",\"tenant_id\":", spec.tenant_id.clone()),
         (",\"integration_name\":", spec.integration_name.clone()),
     ];
-    for (name, value) in fields.iter().chain(&payload) {
+    for (name, value) in &payload {
         bytes.extend_from_slice(name.as_bytes());
         push_json(bytes, value);
     }

@@ -170,6 +170,10 @@ pub struct RunView {
     pub requests: u64,
     /// How long the source made the run wait, overlapping waits counted once.
     pub rate_limited_ms: u64,
+    /// What the run waits for; `null` while it waits for nothing.
+    pub waiting_for: Option<WaitingFor>,
+    #[schema(value_type = Option<String>)]
+    pub waiting_since: Option<Timestamp>,
     /// Bytes committed and not yet acknowledged.
     pub undelivered_bytes: u64,
     /// `{"wms/orders":{"list":{"fetched":n,"persisted":n}}}`
@@ -177,6 +181,14 @@ pub struct RunView {
     pub progress: Vec<ResourceProgress>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<RunError>,
+}
+
+/// What keeps a run from going on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitingFor {
+    /// New credentials of its integrated account.
+    Credentials,
 }
 
 /// Counts of one resource and method.

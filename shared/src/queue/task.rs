@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, str::FromStr};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{ids::RunId, integration::Cursor};
+use crate::integration::Cursor;
 
 /// What a task is about.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,10 +106,10 @@ impl FromStr for TaskBody {
     }
 }
 
-/// The run a task belongs to: the part of its id before the first dot.
+/// What a task belongs to, a run, a webhook or an event: the part of its id before the first dot.
 #[must_use]
-pub fn run_of(task_id: &str) -> Option<RunId> {
-    task_id.split('.').next().and_then(|run| run.parse().ok())
+pub fn owner_of<Id: FromStr>(task_id: &str) -> Option<Id> {
+    task_id.split('.').next().and_then(|id| id.parse().ok())
 }
 
 #[cfg(test)]

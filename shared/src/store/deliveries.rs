@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use redis::AsyncCommands;
+
 use super::{
     Store, StoreResult,
     queue::{Held, held, millis},
@@ -9,7 +11,7 @@ use super::{
     scripts::unexpected,
 };
 use crate::{
-    ids::{EventId, RunId},
+    ids::{EnvironmentId, EventId, RunId, WebhookId},
     model::event::Batch,
 };
 
@@ -21,9 +23,26 @@ pub const MAX_LISTED_EVENTS: usize = 10_000;
 pub struct DeliveryHandle {
     pub task: String,
     pub token: String,
-    pub run: RunId,
+    pub source: Source,
     /// `c`, or the index of a node.
     pub stream: String,
+}
+
+/// Whose events a delivery task sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Run(RunId),
+    /// Events that belong to no run, waiting for this webhook.
+    Outbox(WebhookId),
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Run(run) => run.fmt(f),
+            Self::Outbox(webhook) => webhook.fmt(f),
+        }
+    }
 }
 
 /// What a delivery task has to do next.
@@ -55,6 +74,21 @@ pub enum Outcome<'a> {
 }
 
 impl Store {
+    /// The environment of a webhook that has events waiting which belong to no run.
+    ///
+    /// # Errors
+    /// [`super::StoreError::Unavailable`].
+    pub async fn outbox_environment(
+        &self,
+        webhook: WebhookId,
+    ) -> StoreResult<Option<EnvironmentId>> {
+        let key = self.keys().outbox(webhook);
+        let environment: Option<String> = self.connection().hget(key, "environment").await?;
+        environment
+            .map(|text| text.parse().map_err(|_| unexpected("an outbox", &text)))
+            .transpose()
+    }
+
     /// The batch in flight of a stream, or a new one, frozen from now on.
     ///
     /// # Errors
@@ -63,7 +97,7 @@ impl Store {
         let mut call = self.call(&scripts::TAKE_BATCH);
         call.arg(&handle.task)
             .arg(&handle.token)
-            .arg(handle.run.to_string())
+            .arg(handle.source.to_string())
             .arg(&handle.stream)
             .arg(EventId::generate().to_string());
         parse_batch("take_batch", self.invoke(&call).await?)
@@ -101,7 +135,7 @@ impl Store {
         let mut call = self.call(&scripts::SETTLE_BATCH);
         call.arg(&handle.task)
             .arg(&handle.token)
-            .arg(handle.run.to_string())
+            .arg(handle.source.to_string())
             .arg(&handle.stream)
             .arg(event.to_string())
             .arg(word)
@@ -131,7 +165,7 @@ impl Store {
         let mut call = self.call(&scripts::DELIVERY_RETRY);
         call.arg(&handle.task)
             .arg(&handle.token)
-            .arg(handle.run.to_string())
+            .arg(handle.source.to_string())
             .arg(&handle.stream)
             .arg(event.to_string())
             .arg(millis(delay))

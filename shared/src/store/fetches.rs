@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Store, StoreResult, queue::millis, scripts, scripts::unexpected};
 use crate::{
-    ids::{RunId, WebhookId},
+    ids::{EnvironmentId, RunId, WebhookId},
     model::run::ErrorHandling,
 };
 
@@ -100,6 +100,19 @@ pub struct FetchFailure<'a> {
     pub code: &'a str,
     pub message: &'a str,
     pub resource: &'a str,
+}
+
+/// A fetch that waits for its account.
+#[derive(Debug)]
+pub struct AccountWait<'a> {
+    pub environment: EnvironmentId,
+    /// Requests made since the last commit.
+    pub requests: u32,
+    /// How long a run waits at most; then it fails with `message`.
+    pub longest: Duration,
+    /// The delay when the account is active by now.
+    pub if_active: Duration,
+    pub message: &'a str,
 }
 
 pub(super) fn step(script: &str, answer: &str) -> StoreResult<FetchStep> {
@@ -217,6 +230,28 @@ impl Store {
             .arg(resource);
         let answer: Vec<String> = self.invoke(&call).await?;
         step("fetch_limited", answer.first().map_or("", String::as_str))
+    }
+
+    /// Lets a fetch wait until its account is active again; the task goes back without using up an attempt.
+    ///
+    /// # Errors
+    /// [`super::StoreError::Unavailable`].
+    pub async fn await_account(
+        &self,
+        handle: &FetchHandle,
+        wait: &AccountWait<'_>,
+    ) -> StoreResult<FetchStep> {
+        let mut call = self.call(&scripts::AWAIT_ACCOUNT);
+        call.arg(&handle.task)
+            .arg(&handle.token)
+            .arg(handle.run.to_string())
+            .arg(handle.node)
+            .arg(wait.requests)
+            .arg(wait.environment.to_string())
+            .arg(millis(wait.longest))
+            .arg(millis(wait.if_active))
+            .arg(wait.message);
+        step("await_account", &self.invoke::<String>(&call).await?)
     }
 
     /// Ends a fetch that is given up: counted, listed, told, and the run goes on or fails by `policy`.

@@ -19,6 +19,9 @@
 //! | `run:<run>:spec` | string | what the run was started with |
 //! | `run:<run>:stream:<n>`, `run:<run>:index:<n>` | list | undelivered chunks of a stream, and their sizes |
 //! | `run:<run>:error`, `run:<run>:event` | list | what went wrong; what was sent |
+//! | `account:<account>:run` | set | runs of an account that aren't told to their end |
+//! | `outbox:<webhook>` and what follows it | | events that belong to no run: the fields of a run's stream `c`, and its lists |
+//! | `outbox_dropped` | hash | webhook → events that its full outbox did not take |
 //! | `flow:<webhook>` | hash | undelivered bytes, whether they are over the mark |
 //! | `flow:<webhook>:parked` | list | fetch tasks waiting for the receiver |
 //! | `full` | string | set, for some seconds, while Redis has little memory left |
@@ -98,6 +101,11 @@ impl Keys {
     #[must_use]
     pub fn flow(&self, webhook: WebhookId) -> String {
         self.join(&["flow", &webhook.to_string()])
+    }
+
+    #[must_use]
+    pub fn outbox(&self, webhook: WebhookId) -> String {
+        self.join(&["outbox", &webhook.to_string()])
     }
 
     #[must_use]

@@ -5,10 +5,12 @@
 //! are built in [`keys`]. A lost connection is re-established by itself; a call
 //! made meanwhile ends in [`StoreError::Unavailable`], never in a hang.
 
+pub mod accounts;
 mod connection;
 mod dead_letters;
 pub mod deliveries;
 mod documents;
+pub mod effects;
 pub mod fetches;
 pub mod idempotency;
 pub mod keys;

@@ -9,12 +9,16 @@
 //! bounded number of times; a deleted object leaves the indexes, frees its name and
 //! stays readable through [`Objects::get_with_deleted`] for [`DELETED_KEPT`].
 
-use std::{fmt::Display, sync::LazyLock, time::Duration};
+use std::{fmt::Display, time::Duration};
 
-use redis::{AsyncCommands, Script};
+use redis::AsyncCommands;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Page, PageRequest, Store, StoreError, StoreResult};
+use super::{
+    Page, PageRequest, Store, StoreError, StoreResult,
+    effects::{Effect, add_effects},
+    scripts,
+};
 use crate::{
     clock::Timestamp,
     ids::{AccountId, EnvironmentId, IntegrationId, SyncJobId, WebhookId},
@@ -29,13 +33,6 @@ const UPDATE_ATTEMPTS: u32 = 20;
 const CHUNK: u32 = 200;
 /// Rows looked at for one page of a filtered list; then the page ends short, with a cursor.
 const MAX_SCANNED: u32 = 10_000;
-
-static CREATE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("lua/object_create.lua")));
-static UPDATE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("lua/object_update.lua")));
-static DELETE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("lua/object_delete.lua")));
 
 /// Something the API keeps.
 pub trait Object: Serialize + DeserializeOwned {
@@ -56,10 +53,15 @@ pub trait Object: Serialize + DeserializeOwned {
     fn unique_name(&self) -> Option<&str> {
         None
     }
+    /// What follows from a change, made in the same script: `before` is `None` at the creation, and `self` has
+    /// [`Self::deleted_at`] at the deletion.
+    fn effects(&self, _before: Option<&Self>) -> Vec<Effect> {
+        Vec::new()
+    }
 }
 
 macro_rules! object {
-    ($type:ty, $id:ty, $kind:literal $(, facets: [$($facet:ident),*])? $(, unique: $unique:ident)?) => {
+    ($type:ty, $id:ty, $kind:literal $(, facets: [$($facet:ident),*])? $(, unique: $unique:ident)? $(, effects: $effects:path)?) => {
         impl Object for $type {
             const KIND: &'static str = $kind;
             type Id = $id;
@@ -82,12 +84,15 @@ macro_rules! object {
             $(fn unique_name(&self) -> Option<&str> {
                 Some(&self.$unique)
             })?
+            $(fn effects(&self, before: Option<&Self>) -> Vec<Effect> {
+                $effects(self, before)
+            })?
         }
     };
 }
 
 object!(Webhook, WebhookId, "webhook");
-object!(Account, AccountId, "integrated_account", facets: [integration_name, tenant_id]);
+object!(Account, AccountId, "integrated_account", facets: [integration_name, tenant_id], effects: super::accounts::effects);
 object!(SyncJob, SyncJobId, "sync_job", facets: [integration_name]);
 object!(IntegrationRow, IntegrationId, "integration", unique: name);
 
@@ -159,12 +164,15 @@ impl Objects {
     /// # Errors
     /// [`StoreError`].
     pub async fn create<O: Object>(&self, object: &O) -> StoreResult<Creation<O>> {
-        let mut call = CREATE.prepare_invoke();
+        let mut call = self.store.call(&scripts::OBJECT_CREATE);
         for key in self.all_keys(object) {
             call.key(key);
         }
-        call.arg(object.id().to_string()).arg(write(object)?);
-        let reply: Vec<String> = call.invoke_async(&mut self.store.connection()).await?;
+        call.arg(object.id().to_string())
+            .arg(write(object)?)
+            .arg(object.environment().to_string());
+        add_effects(&mut call, &object.effects(None));
+        let reply: Vec<String> = self.store.invoke(&call).await?;
         match reply.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["created"] => Ok(Creation::Created),
             ["existed", json] => Ok(Creation::Existed(read(json)?)),
@@ -307,18 +315,19 @@ impl Objects {
             let Some(before) = before else {
                 return Ok(None);
             };
-            let mut object: O = read(&before)?;
-            if object.deleted_at().is_some() {
+            let old: O = read(&before)?;
+            if old.deleted_at().is_some() {
                 return Ok(None);
             }
+            let mut object: O = read(&before)?;
             change(&mut object).map_err(ChangeError::Refused)?;
-            let reply: String = UPDATE
-                .key(&key)
+            let mut call = self.store.call(&scripts::OBJECT_UPDATE);
+            call.key(&key)
                 .arg(before)
                 .arg(write(&object)?)
-                .invoke_async(&mut connection)
-                .await
-                .map_err(StoreError::from)?;
+                .arg(environment.to_string());
+            add_effects(&mut call, &object.effects(Some(&old)));
+            let reply: String = self.store.invoke(&call).await?;
             match reply.as_str() {
                 "updated" => return Ok(Some(object)),
                 "missing" => return Ok(None),
@@ -345,24 +354,24 @@ impl Objects {
             let Some(before) = before else {
                 return Ok(None);
             };
-            let mut object: O = read(&before)?;
-            if object.deleted_at().is_some() {
+            let old: O = read(&before)?;
+            if old.deleted_at().is_some() {
                 return Ok(None);
             }
+            let mut object: O = read(&before)?;
             last(&mut object);
             object.set_deleted_at(Timestamp::now());
-            let mut call = DELETE.prepare_invoke();
+            let mut call = self.store.call(&scripts::OBJECT_DELETE);
             for key in self.all_keys(&object) {
                 call.key(key);
             }
             call.arg(object.id().to_string())
                 .arg(before)
                 .arg(write(&object)?);
-            call.arg(u64::try_from(DELETED_KEPT.as_millis()).unwrap_or(u64::MAX));
-            let reply: String = call
-                .invoke_async(&mut connection)
-                .await
-                .map_err(StoreError::from)?;
+            call.arg(u64::try_from(DELETED_KEPT.as_millis()).unwrap_or(u64::MAX))
+                .arg(environment.to_string());
+            add_effects(&mut call, &object.effects(Some(&old)));
+            let reply: String = self.store.invoke(&call).await?;
             match reply.as_str() {
                 "deleted" => return Ok(Some(object)),
                 "missing" => return Ok(None),

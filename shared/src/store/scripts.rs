@@ -117,6 +117,37 @@ script!(
     "delivery_retry"
 );
 
+script!(
+    OBJECT_CREATE,
+    refused,
+    [
+        "clock", "queue", "flow", "stream", "run", "outbox", "effects"
+    ],
+    "object_create"
+);
+script!(
+    OBJECT_UPDATE,
+    allowed,
+    [
+        "clock", "queue", "flow", "stream", "run", "outbox", "effects"
+    ],
+    "object_update"
+);
+script!(
+    OBJECT_DELETE,
+    allowed,
+    [
+        "clock", "queue", "flow", "stream", "run", "outbox", "effects"
+    ],
+    "object_delete"
+);
+script!(
+    AWAIT_ACCOUNT,
+    allowed,
+    ["clock", "queue", "flow", "stream", "run"],
+    "await_account"
+);
+
 impl Store {
     /// A call of `script` with the base key already in place.
     pub(super) fn call<'s>(&self, script: &'s Script) -> ScriptInvocation<'s> {

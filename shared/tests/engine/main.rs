@@ -5,3 +5,4 @@ mod support;
 mod commit;
 mod deliver;
 mod lifecycle;
+mod outbox;

@@ -10,7 +10,7 @@ use shared::{
     queue::task::FetchBody,
     store::{
         Store,
-        deliveries::{DeliveryHandle, NextBatch, Outcome},
+        deliveries::{DeliveryHandle, NextBatch, Outcome, Source},
         fetches::{
             After, Child, Chunk, Committed, FetchFailure, FetchHandle, FetchStep, PageCommit,
         },
@@ -152,7 +152,7 @@ impl Bench {
         let handle = DeliveryHandle {
             task: claim.id,
             token: claim.token,
-            run: self.spec.id,
+            source: Source::Run(self.spec.id),
             stream,
         };
         match self.store.take_batch(&handle).await.expect("an answer") {
@@ -248,6 +248,7 @@ impl Bench {
                 !kept.contains(key)
                     && !key.starts_with("environment:")
                     && !key.starts_with("watermark:")
+                    && !key.starts_with("object:")
                     && !key.starts_with("dead")
                     && !key.ends_with(":idle")
                     && key != "clock_shift"

@@ -14,7 +14,7 @@ use shared::{
     },
     queue::task::FetchBody,
     store::{
-        deliveries::{DeliveryHandle, NextBatch, Outcome},
+        deliveries::{DeliveryHandle, NextBatch, Outcome, Source},
         fetches::{
             After, Child, Chunk, Committed, FetchFailure, FetchHandle, FetchStep, PageCommit,
         },
@@ -367,7 +367,7 @@ impl Walk {
             let handle = DeliveryHandle {
                 task: claim.id,
                 token: claim.token,
-                run: self.bench.spec.id,
+                source: Source::Run(self.bench.spec.id),
                 stream,
             };
             match self

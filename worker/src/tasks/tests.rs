@@ -15,6 +15,8 @@ use shared::{
     testing,
 };
 
+use shared::store::deliveries::Source;
+
 use super::{deliver, fetch, start_run};
 use crate::context::{Context, LoadError};
 
@@ -62,9 +64,14 @@ impl Bench {
 
     async fn deliver(&self, stream: &str) -> &'static str {
         let claim = self.claim(Queue::Deliveries).await;
-        deliver::execute(&self.context, &claim, self.spec.id, stream.to_owned())
-            .await
-            .expect("an answer")
+        deliver::execute(
+            &self.context,
+            &claim,
+            Source::Run(self.spec.id),
+            stream.to_owned(),
+        )
+        .await
+        .expect("an answer")
     }
 
     /// Events that were settled, by type.

@@ -145,6 +145,7 @@ pub fn settle(account: &mut Account, outcome: &Result<(), Failure>) {
         Ok(()) => {
             account.last_error = None;
             account.status = AccountStatus::Active;
+            account.activated_at = account.activated_at.or(Some(now));
         }
         Err(failure) => {
             let (code, message) = (failure.code.to_owned(), failure.message.clone());

@@ -146,6 +146,7 @@ fn new_account(
         created_at: now,
         updated_at: now,
         last_validated_at: None,
+        activated_at: None,
         deleted_at: None,
     })
 }

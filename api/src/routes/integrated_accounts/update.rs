@@ -64,8 +64,8 @@ pub(super) async fn apply(
         }
         match patch.status {
             Some(AccountStatus::Disabled) => account.status = AccountStatus::Disabled,
-            // The check decides; meanwhile runs of an account that is active go on.
-            Some(_) if account.status != AccountStatus::Active => {
+            // The check decides; meanwhile an account that isn't switched off stays what it is.
+            Some(_) if account.status == AccountStatus::Disabled => {
                 account.status = AccountStatus::Connecting;
             }
             Some(_) | None => {}

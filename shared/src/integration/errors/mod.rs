@@ -11,7 +11,7 @@
 //! | deadline | retry | `source_timeout` |
 //! | connection lost, body cut off | retry | `source_reset` |
 //! | answer that breaks HTTP | retry | `source_protocol` |
-//! | 401 | fail | `unauthorized` |
+//! | 401 | wait for new credentials | `unauthorized` |
 //! | any other status | fail | `http_error` |
 //! | target not allowed | fail | `blocked_target` |
 //! | answer too long | fail | `response_too_large` |
@@ -79,6 +79,8 @@ pub enum Verdict {
     Retry { after: Option<Duration> },
     /// Ask nothing of this account's source for so long. No attempt is used up.
     RateLimited { wait: Duration },
+    /// The source refuses the credentials: nothing more is asked of it until there are new ones.
+    Unauthorized,
     /// Another attempt would end the same way.
     Fail,
 }
@@ -163,7 +165,7 @@ fn answered(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Timestamp
         }
         (503, Some(wait)) => (Verdict::RateLimited { wait }, "rate_limited"),
         (408 | 425 | 500..=599, after) => (Verdict::Retry { after }, "http_error"),
-        (401, _) => (Verdict::Fail, "unauthorized"),
+        (401, _) => (Verdict::Unauthorized, "unauthorized"),
         _ => (Verdict::Fail, "http_error"),
     };
     let reason = status

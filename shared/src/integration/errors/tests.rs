@@ -29,7 +29,7 @@ fn each_status_has_its_verdict_and_code() {
     let retry = Verdict::Retry { after: None };
     for (status, verdict, code) in [
         (400, Verdict::Fail, "http_error"),
-        (401, Verdict::Fail, "unauthorized"),
+        (401, Verdict::Unauthorized, "unauthorized"),
         (403, Verdict::Fail, "http_error"),
         (404, Verdict::Fail, "http_error"),
         (302, Verdict::Fail, "http_error"),

@@ -1,10 +1,10 @@
 -- A batch that was not accepted and will be sent again: the task is delayed; the webhook's lane is blocked if it asked so.
 -- KEYS 1 base
--- ARGV 1 task, 2 token, 3 run, 4 stream, 5 event, 6 delay ms, 7 block the lane for ms (0: no), 8 `1`: counts as an attempt
+-- ARGV 1 task, 2 token, 3 run, or webhook of an outbox, 4 stream, 5 event, 6 delay ms, 7 block the lane for ms (0: no), 8 `1`: counts as an attempt
 -- Returns `ok` or `stale`.
 local base, id, n = KEYS[1], ARGV[1], ARGV[4]
 local task = held(base, 'deliveries', id, ARGV[2])
-local run_key, now = base .. ':run:' .. ARGV[3], now_ms(base)
+local run_key, now = source_key(base, ARGV[3]), now_ms(base)
 local frozen = task and redis.call('HGET', run_key, 's' .. n .. ':batch')
 local batch = frozen and parse_batch(frozen)
 if not batch or batch.event ~= ARGV[5] then

@@ -1,6 +1,6 @@
 -- Takes the next batch of a stream for a claimed delivery task: the frozen one, or a new one frozen here.
 -- KEYS 1 base
--- ARGV 1 task, 2 token, 3 run, 4 stream, 5 event id for a new batch
+-- ARGV 1 task, 2 token, 3 run, or webhook of an outbox, 4 stream, 5 event id for a new batch
 -- Returns {`batch`, event, created ms, event type, first seq, records, attempts, ms since its first failure, chunk, …}, {`none`} (nothing may go; the
 -- task is gone) or {`stale`}.
 local base, id, run, n = KEYS[1], ARGV[1], ARGV[3], ARGV[4]
@@ -8,7 +8,7 @@ local task = held(base, 'deliveries', id, ARGV[2])
 if not task then
   return { 'stale' }
 end
-local run_key, now = base .. ':run:' .. run, now_ms(base)
+local run_key, now = source_key(base, run), now_ms(base)
 local frozen = redis.call('HGET', run_key, 's' .. n .. ':batch')
 local batch = frozen and parse_batch(frozen) or form_batch(run_key, n, ARGV[5], now, false)
 if batch then

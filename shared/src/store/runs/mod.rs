@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Runs of one environment that are started at the same time.
-const RUNS_LANE_LIMIT: u32 = 16;
+pub(super) const RUNS_LANE_LIMIT: u32 = 16;
 const MS_PER_DAY: u64 = 86_400_000;
 
 /// How the acceptance of a run went.

@@ -8,6 +8,7 @@ use crate::{
     clock::Timestamp,
     model::run::{
         ResourceProgress, ResourceStats, ResourceStatus, RunError, RunSpec, RunStatus, RunView,
+        WaitingFor,
     },
 };
 
@@ -59,6 +60,8 @@ pub(super) fn run_view(spec: &RunSpec, state: &State) -> RunView {
         errors: 0,
         requests: 0,
         rate_limited_ms: number(state, "rate_limited_ms"),
+        waiting_for: None,
+        waiting_since: None,
         undelivered_bytes: number(state, "sc:bytes"),
         resource_stats: std::collections::BTreeMap::new(),
         progress: Vec::new(),
@@ -71,6 +74,12 @@ pub(super) fn run_view(spec: &RunSpec, state: &State) -> RunView {
                 .cloned(),
         }),
     };
+    if !status.is_final()
+        && let Some(since) = time(state, "awaits_account_since")
+    {
+        view.waiting_for = Some(WaitingFor::Credentials);
+        view.waiting_since = Some(since);
+    }
     for (node, of) in progress.iter().enumerate() {
         view.records_fetched += of.records;
         view.records_delivered += of.records_delivered;

@@ -5,19 +5,39 @@ use serde_json::{Map, Value};
 use shared::model::event::{self, Batch};
 
 use super::Delivery;
-use crate::{context::LoadError, tasks::patience::until_available};
+use crate::{
+    context::{DeliveredSource, LoadError},
+    tasks::patience::until_available,
+};
 
 impl Delivery<'_> {
     /// The event's bytes; the inner error is why they can't be made.
     pub(super) async fn bytes(&self, batch: &Batch) -> Result<Result<Bytes, String>, LoadError> {
-        let spec = self.run.spec();
+        let first_chunk = || {
+            let chunk = batch.chunks.first();
+            chunk
+                .map(|chunk| String::from_utf8_lossy(chunk))
+                .unwrap_or_default()
+        };
+        let run = match self.source {
+            DeliveredSource::Run(run) => run,
+            DeliveredSource::Outbox {
+                environment,
+                webhook,
+            } => {
+                let chunk = first_chunk();
+                let bytes = event::environment_event(*environment, *webhook, batch, &chunk);
+                return Ok(bytes.map(Bytes::from).map_err(|error| error.to_string()));
+            }
+        };
+        let spec = run.spec();
         if batch.event_type == event::RECORD {
             let name = self
                 .handle
                 .stream
                 .parse::<usize>()
                 .ok()
-                .and_then(|node| self.run.stream_name(node));
+                .and_then(|node| run.stream_name(node));
             let Some(name) = name else {
                 return Ok(Err(format!(
                     "the stream {} is none of the job",
@@ -27,11 +47,7 @@ impl Delivery<'_> {
             let bytes = event::record_event(spec, name, batch);
             return Ok(bytes.map(Bytes::from).map_err(|error| error.to_string()));
         }
-        let chunk = batch
-            .chunks
-            .first()
-            .map(|chunk| String::from_utf8_lossy(chunk))
-            .unwrap_or_default();
+        let chunk = first_chunk();
         let object = || {
             serde_json::from_str::<Map<String, Value>>(&chunk).map_err(|error| error.to_string())
         };

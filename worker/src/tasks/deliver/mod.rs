@@ -13,17 +13,16 @@ mod send;
 use std::time::{Duration, Instant};
 
 use shared::{
-    ids::RunId,
     model::event::{self, Batch},
     store::{
-        deliveries::{DeliveryHandle, NextBatch, Outcome},
+        deliveries::{DeliveryHandle, NextBatch, Outcome, Source},
         queue::{Claim, MAX_RESCUES, Queue},
     },
 };
 
 use self::answer::{Answer, Plan};
 use super::patience::until_available;
-use crate::context::{Context, DeliveredRun, LoadError, LoadedWebhook};
+use crate::context::{Context, DeliveredSource, LoadError, LoadedWebhook};
 use crate::measure;
 
 /// After so long the task goes to the end of its lane, so that a webhook's streams take turns.
@@ -40,16 +39,16 @@ const OWN_FAULT_DELAY: Duration = Duration::from_secs(30);
 pub async fn execute(
     context: &Context,
     claim: &Claim,
-    run_id: RunId,
+    source: Source,
     stream: String,
 ) -> Result<&'static str, LoadError> {
     let handle = DeliveryHandle {
         task: claim.id.clone(),
         token: claim.token.clone(),
-        run: run_id,
+        source,
         stream,
     };
-    let Some(run) = context.delivered_run(run_id).await? else {
+    let Some(source) = context.delivered_source(source).await? else {
         until_available(|| {
             context
                 .store
@@ -60,7 +59,7 @@ pub async fn execute(
     };
     let delivery = Delivery {
         context,
-        run: &run,
+        source: &source,
         handle: &handle,
     };
     // Leases lost count against the batch that was in flight then, not against those after it.
@@ -89,7 +88,7 @@ pub async fn execute(
 
 struct Delivery<'a> {
     context: &'a Context,
-    run: &'a DeliveredRun,
+    source: &'a DeliveredSource,
     handle: &'a DeliveryHandle,
 }
 
@@ -100,12 +99,8 @@ enum Step {
 
 impl Delivery<'_> {
     async fn deliver(&self, batch: &Batch, rescues: u32, go_on: bool) -> Result<Step, LoadError> {
-        let spec = self.run.spec();
-        let webhook = match self
-            .context
-            .webhook(spec.environment_id, spec.webhook_id)
-            .await
-        {
+        let (environment, webhook_id) = (self.source.environment(), self.source.webhook());
+        let webhook = match self.context.webhook(environment, webhook_id).await {
             Ok(Some(webhook)) => webhook,
             Ok(None) => {
                 let reason = "the webhook was deleted";
@@ -115,7 +110,7 @@ impl Delivery<'_> {
             }
             Err(LoadError::Store(error)) => return Err(error.into()),
             Err(error) => {
-                tracing::error!(run.id = %spec.id, webhook.id = %spec.webhook_id, error = %error,
+                tracing::error!(run.id = self.source.run_id(), webhook.id = %webhook_id, error = %error,
                     "a delivery can't be prepared; it is tried again");
                 return self
                     .delay(batch, OWN_FAULT_DELAY, None, false, "retried")
@@ -153,7 +148,7 @@ impl Delivery<'_> {
         answer: Answer,
         go_on: bool,
     ) -> Result<Step, LoadError> {
-        let spec = self.run.spec();
+        let (run, webhook_id) = (self.source.run_id(), self.source.webhook());
         let plan = answer::plan(
             &answer,
             &webhook.delivery.retry,
@@ -171,7 +166,7 @@ impl Delivery<'_> {
                 Ok(Step::Settled(next))
             }
             Plan::Retry { delay, block } => {
-                tracing::warn!(run.id = %spec.id, webhook.id = %spec.webhook_id, event.id = %batch.event,
+                tracing::warn!(run.id = run, webhook.id = %webhook_id, event.id = %batch.event,
                     attempt = batch.attempts + 1, delay_ms = delay.as_millis(), error = %answer.problem(),
                     "a delivery was not accepted and will be tried again");
                 self.delay(batch, delay, block, block.is_none(), "retried")
@@ -179,7 +174,7 @@ impl Delivery<'_> {
             }
             Plan::GiveUp => {
                 let reason = answer.problem();
-                tracing::warn!(run.id = %spec.id, webhook.id = %spec.webhook_id, event.id = %batch.event,
+                tracing::warn!(run.id = run, webhook.id = %webhook_id, event.id = %batch.event,
                     attempts = batch.attempts + 1, error = %reason, "a delivery was given up; it is a dead letter now");
                 let outcome = Outcome::Dead {
                     status: answer.status(),
@@ -195,11 +190,11 @@ impl Delivery<'_> {
 
     /// The end of a run is worth a line; its records are told by metrics and `/event`.
     fn log_delivered(&self, batch: &Batch, status: u16) {
-        let (run, attempt) = (self.run.spec().id, batch.attempts + 1);
+        let (run, attempt) = (self.source.run_id(), batch.attempts + 1);
         if event::TERMINAL.contains(&batch.event_type.as_str()) {
-            tracing::info!(run.id = %run, event = batch.event_type, event.id = %batch.event, attempt, "run ended; its last event was acknowledged");
+            tracing::info!(run.id = run, event = batch.event_type, event.id = %batch.event, attempt, "run ended; its last event was acknowledged");
         } else {
-            tracing::debug!(run.id = %run, event = batch.event_type, event.id = %batch.event, records = batch.records, attempt, status, "delivered");
+            tracing::debug!(run.id = run, event = batch.event_type, event.id = %batch.event, records = batch.records, attempt, status, "delivered");
         }
     }
 
@@ -213,7 +208,7 @@ impl Delivery<'_> {
     ) -> Result<Step, LoadError> {
         let body = self.bytes(batch).await?.unwrap_or_default();
         measure::given_up();
-        tracing::warn!(run.id = %self.run.spec().id, event.id = %batch.event, reason, "a batch is a dead letter now");
+        tracing::warn!(run.id = self.source.run_id(), event.id = %batch.event, reason, "a batch is a dead letter now");
         let outcome = Outcome::Dead {
             status: None,
             reason,

@@ -9,6 +9,7 @@
 //! the receiver is behind.
 
 mod builder;
+mod credentials;
 mod reader;
 mod report;
 
@@ -22,9 +23,11 @@ use shared::{
         Method,
         errors::{self, Verdict},
     },
+    model::account::AccountStatus,
     plan::Node,
     queue::task::{FetchBody, TaskBody},
     store::{
+        accounts::{ACCOUNT_DELETED, ACCOUNT_DISABLED, DELETED_MESSAGE, DISABLED_MESSAGE},
         fetches::{After, Committed, FetchHandle, FetchStep, PageCommit},
         queue::{Claim, LEASE, MAX_RESCUES, Queue},
     },
@@ -154,12 +157,18 @@ pub async fn execute(
         .account(spec.environment_id, spec.integrated_account_id)
         .await
     {
-        Ok(Some(account)) if account.active => account,
-        Ok(_) => {
-            let message = "the integrated account was deleted or is not active any more";
-            return failing
-                .give_up_because("account_not_active", message, claim.attempt, 0)
-                .await;
+        Ok(Some(account)) if account.status == AccountStatus::Active => account,
+        // Its runs have ended with the account; this one was too many for that script.
+        Ok(None) => return failing.end_run(ACCOUNT_DELETED, DELETED_MESSAGE).await,
+        Ok(Some(account)) if account.status == AccountStatus::Disabled => {
+            return failing.end_run(ACCOUNT_DISABLED, DISABLED_MESSAGE).await;
+        }
+        Ok(Some(_)) if failing.fails_fast() => {
+            let message = "the integrated account is not active any more";
+            return failing.end_run(credentials::NEEDS_REAUTH, message).await;
+        }
+        Ok(Some(_)) => {
+            return credentials::wait(context, &handle, spec.environment_id, 0).await;
         }
         Err(LoadError::Store(error)) => return Err(error.into()),
         Err(error) => {
@@ -349,6 +358,16 @@ async fn settle_failure(
                 until_available(|| context.store.retry_fetch(handle, delay, problem.requests))
                     .await?;
             Ok(outcome(step, "retried"))
+        }
+        Verdict::Unauthorized => {
+            let spec = &fetch.run.spec;
+            let (environment, account) = (spec.environment_id, spec.integrated_account_id);
+            let message = &classified.message;
+            credentials::refused(context, environment, account, &fetch.account, message).await?;
+            if failing.fails_fast() {
+                return failing.end_run(credentials::NEEDS_REAUTH, message).await;
+            }
+            credentials::wait(context, handle, environment, problem.requests).await
         }
         Verdict::Retry { .. } | Verdict::Fail => failing.give_up(problem).await,
     }

@@ -32,6 +32,16 @@ pub(super) struct Failing<'a> {
     pub parents: &'a BTreeMap<String, Value>,
 }
 
+/// What is listed of a fetch that is given up.
+struct What<'a> {
+    code: &'static str,
+    message: &'a str,
+    status: Option<u16>,
+    request: Option<Value>,
+    attempts: u32,
+    requests: u32,
+}
+
 /// Gives up a fetch whose run can't be compiled, from what is stored about it.
 pub(super) async fn give_up_unreadable(
     context: &Context,
@@ -73,15 +83,15 @@ impl Failing<'_> {
             .url
             .as_ref()
             .map(|(method, url)| json!({"method": method, "url": url}));
-        self.record(
-            problem.failure.code,
-            &problem.failure.message,
-            problem.failure.status,
+        let of = What {
+            code: problem.failure.code,
+            message: &problem.failure.message,
+            status: problem.failure.status,
             request,
-            problem.attempt + 1,
-            problem.requests,
-        )
-        .await
+            attempts: problem.attempt + 1,
+            requests: problem.requests,
+        };
+        self.record(&of, self.policy()).await
     }
 
     pub async fn give_up_because(
@@ -91,46 +101,74 @@ impl Failing<'_> {
         attempts: u32,
         requests: u32,
     ) -> Result<&'static str, LoadError> {
-        self.record(code, message, None, None, attempts, requests)
-            .await
+        let of = What {
+            code,
+            message,
+            status: None,
+            request: None,
+            attempts,
+            requests,
+        };
+        self.record(&of, self.policy()).await
+    }
+
+    /// Whether the run fails with its first error.
+    pub fn fails_fast(&self) -> bool {
+        self.policy() == ErrorHandling::FailFast
+    }
+
+    /// Gives up the fetch and the run with it, whatever its policy.
+    pub async fn end_run(
+        &self,
+        code: &'static str,
+        message: &str,
+    ) -> Result<&'static str, LoadError> {
+        let of = What {
+            code,
+            message,
+            status: None,
+            request: None,
+            attempts: 0,
+            requests: 0,
+        };
+        self.record(&of, ErrorHandling::FailFast).await
+    }
+
+    fn policy(&self) -> ErrorHandling {
+        let node = self.run.plan.nodes.get(self.handle.node);
+        node.and_then(|node| node.error_handling)
+            .unwrap_or(self.run.spec.error_handling)
     }
 
     async fn record(
         &self,
-        code: &'static str,
-        message: &str,
-        status: Option<u16>,
-        request: Option<Value>,
-        attempts: u32,
-        requests: u32,
+        of: &What<'_>,
+        policy: ErrorHandling,
     ) -> Result<&'static str, LoadError> {
         let node = self.run.plan.nodes.get(self.handle.node);
         let resource = node.map_or("", |node| node.resource.as_str());
-        let policy = node
-            .and_then(|node| node.error_handling)
-            .unwrap_or(self.run.spec.error_handling);
         let error = json!({
             "resource": resource,
             "name": node.map(|node| &node.name),
             "method": node.map(|node| &node.method),
             "parent": if self.parents.is_empty() { Value::Null } else { json!(self.parents) },
-            "code": code,
-            "message": message,
-            "status": status,
-            "attempts": attempts,
-            "request": request,
+            "code": of.code,
+            "message": of.message,
+            "status": of.status,
+            "attempts": of.attempts,
+            "request": of.request,
             "at": Timestamp::now(),
         });
         tracing::warn!(
-            run.id = %self.handle.run, task.id = %self.handle.task, resource, code, status, attempts, error = message,
-            "a fetch was given up"
+            run.id = %self.handle.run, task.id = %self.handle.task, resource, code = of.code, status = of.status,
+            attempts = of.attempts, error = of.message, "a fetch was given up"
         );
         let failure = FetchFailure {
-            requests,
+            requests: of.requests,
             error: error.to_string(),
             policy,
-            code,
-            message,
+            code: of.code,
+            message: of.message,
             resource,
         };
         let step = until_available(|| self.context.store.fail_fetch(self.handle, &failure)).await?;

@@ -7,6 +7,7 @@ local function run_accept(base, run, environment, spec, lane_limit, fields, now)
   end
   redis.call('HSET', run_key, 'status', 'created', 'created_at', now, 'environment', environment, unpack(fields))
   redis.call('SET', run_key .. ':spec', spec)
+  redis.call('SADD', base .. ':account:' .. redis.call('HGET', run_key, 'account') .. ':run', run)
   local runs = base .. ':environment:' .. environment .. ':run'
   forget_expired(runs, base .. ':run:')
   redis.call('ZADD', runs, 0, run)

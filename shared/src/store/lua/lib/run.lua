@@ -7,8 +7,9 @@ local function run_active(status)
 end
 
 -- Keeps a finished run for its retention time.
-local function run_retire(run_key)
-  local retention = redis.call('HGET', run_key, 'retention_ms')
+local function run_retire(base, run, run_key)
+  local retention, account = unpack(redis.call('HMGET', run_key, 'retention_ms', 'account'))
+  redis.call('SREM', base .. ':account:' .. account .. ':run', run)
   for _, suffix in ipairs({ '', ':spec', ':error', ':event' }) do
     redis.call('PEXPIRE', run_key .. suffix, retention)
   end
@@ -53,7 +54,7 @@ local function run_settle(base, run, run_key, now)
     stream_push(base, run, run_key, state[6], 'c', event_type, 0, 0, '')
     stream_schedule(base, run, run_key, 'c', now)
   else
-    run_retire(run_key)
+    run_retire(base, run, run_key)
   end
 end
 

@@ -16,6 +16,11 @@ local function stream_push(base, run, run_key, webhook, n, event_type, records, 
   flow_add(base, run_key, n, webhook, #chunk)
 end
 
+-- Where the streams of a run, or of the outbox of a webhook, are.
+local function source_key(base, source)
+  return base .. (source:sub(1, 3) == 'wh_' and ':outbox:' or ':run:') .. source
+end
+
 local function delivery_task(run, n)
   return run .. '.deliver.' .. n, 'deliver.1 ' .. n
 end

@@ -1,0 +1,78 @@
+//! What follows from a change of an object, made in the same script as the change
+//! (`lua/lib/effects.lua`), so that neither is there without the other.
+
+use std::time::Duration;
+
+use redis::ScriptInvocation;
+use serde_json::Value;
+
+use super::{queue::millis, runs::RUNS_LANE_LIMIT};
+use crate::ids::{AccountId, EventId};
+
+/// How long a dead letter of an event that belongs to no run is kept.
+pub const DEAD_EVENT_KEPT: Duration = Duration::from_hours(14 * 24);
+
+/// One thing that follows from a change.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// An event is told to the webhooks and workflows of the environment.
+    Event {
+        /// Names the event for workflows; each webhook gets a copy with an id of its own.
+        id: EventId,
+        event_type: &'static str,
+        payload: Value,
+    },
+    /// Fetches that waited for the account's credentials go on.
+    ReleaseAccount(AccountId),
+    /// The account's runs fail; what they committed is delivered.
+    EndRuns {
+        account: AccountId,
+        code: &'static str,
+        message: &'static str,
+    },
+}
+
+impl Effect {
+    /// An event with an id of its own.
+    #[must_use]
+    pub fn event(event_type: &'static str, payload: Value) -> Self {
+        Self::Event {
+            id: EventId::generate(),
+            event_type,
+            payload,
+        }
+    }
+}
+
+/// Adds effects to the end of a script's arguments.
+pub(super) fn add_effects(call: &mut ScriptInvocation<'_>, effects: &[Effect]) {
+    for effect in effects {
+        match effect {
+            Effect::Event {
+                id,
+                event_type,
+                payload,
+            } => {
+                call.arg("event")
+                    .arg(id.to_string())
+                    .arg(event_type)
+                    .arg(payload.to_string())
+                    .arg(millis(DEAD_EVENT_KEPT))
+                    .arg(RUNS_LANE_LIMIT);
+            }
+            Effect::ReleaseAccount(account) => {
+                call.arg("release_account").arg(account.to_string());
+            }
+            Effect::EndRuns {
+                account,
+                code,
+                message,
+            } => {
+                call.arg("end_runs")
+                    .arg(account.to_string())
+                    .arg(code)
+                    .arg(message);
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+-- What follows from a change of an object, in the same script as the change. Needs: clock, queue, flow, stream, run,
+-- outbox. Effects are arguments, one after another, each beginning with its name:
+--   `event`, id, type, payload (JSON), ms that a dead letter of it is kept, in-flight limit of the environment's lane
+--   `release_account`, account: fetches that waited for its credentials go on
+--   `end_runs`, account, code, message: its runs fail; what they committed is delivered
+
+-- Runs of one account that one change ends, or lets go on.
+local MOST_RUNS = 1000
+
+local function end_runs(base, account, code, message, now)
+  for _, run in ipairs(redis.call('SRANDMEMBER', base .. ':account:' .. account .. ':run', MOST_RUNS)) do
+    local run_key = base .. ':run:' .. run
+    local status = redis.call('HGET', run_key, 'status')
+    if status == 'created' or run_active(status) then
+      run_end(base, run, run_key, 'failed', code, message, '', now)
+    end
+  end
+end
+
+local function release_account(base, account)
+  local lane_key = base .. ':fetches:lane:' .. account
+  if redis.call('HDEL', lane_key, 'awaits_account') == 1 then
+    redis.call('HDEL', lane_key, 'blocked_until')
+    redis.call('ZREM', base .. ':fetches:blocked', account)
+    lane_offer(base, 'fetches', account)
+    for _, run in ipairs(redis.call('SRANDMEMBER', base .. ':account:' .. account .. ':run', MOST_RUNS)) do
+      redis.call('HDEL', base .. ':run:' .. run, 'awaits_account_since')
+    end
+  end
+end
+
+local function apply_effects(base, environment, args, at, now)
+  while args[at] do
+    local effect = args[at]
+    if effect == 'event' then
+      emit(base, environment, args[at + 1], args[at + 2], args[at + 3], args[at + 4], args[at + 5], now)
+      at = at + 6
+    elseif effect == 'release_account' then
+      release_account(base, args[at + 1])
+      at = at + 2
+    elseif effect == 'end_runs' then
+      end_runs(base, args[at + 1], args[at + 2], args[at + 3], now)
+      at = at + 4
+    else
+      error('unknown effect ' .. effect)
+    end
+  end
+end

@@ -1,0 +1,259 @@
+//! Events that belong to no run, and what else follows from a change of an account.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use shared::{
+    clock::Timestamp,
+    ids::{AccountId, EnvironmentId, WebhookId},
+    model::{
+        account::{Account, AccountStatus},
+        event::{Batch, environment_event},
+        run::RunStatus,
+        webhook::Webhook,
+    },
+    store::{
+        Store,
+        deliveries::{DeliveryHandle, NextBatch, Outcome, Source},
+        fetches::{AccountWait, FetchHandle, FetchStep},
+        queue::{LEASE, Queue},
+    },
+    testing,
+};
+
+use super::support::{Bench, GAVE_UP, spec};
+
+const HERE: EnvironmentId = EnvironmentId::from_bits(1);
+const DAY: Duration = Duration::from_hours(24);
+
+fn webhook(id: u128, event_types: &[&str], is_active: bool) -> Webhook {
+    serde_json::from_value(json!({
+        "id": WebhookId::from_bits(id), "environment_id": HERE, "target_url": "https://example.com/",
+        "event_types": event_types, "is_active": is_active, "label": null, "sealed_secret": "sealed",
+        "created_at": Timestamp(0), "updated_at": Timestamp(0),
+    }))
+    .expect("a webhook")
+}
+
+fn account(environment: EnvironmentId, id: AccountId, status: AccountStatus) -> Account {
+    serde_json::from_value(json!({
+        "id": id, "environment_id": environment, "integration_id": "int_00000000000000000000000001",
+        "integration_name": "sample", "integration_label": "Sample", "tenant_id": "tenant", "label": null,
+        "status": status, "authentication_method": null, "context": {}, "sealed_credentials": "",
+        "created_at": Timestamp(0), "updated_at": Timestamp(0),
+    }))
+    .expect("an account")
+}
+
+async fn take(store: &Store) -> Option<(DeliveryHandle, Batch)> {
+    let token = ulid::Ulid::generate().to_string();
+    let claimed = store.claim(Queue::Deliveries, 1, LEASE, &token).await;
+    let claim = claimed.expect("a claim").tasks.pop()?;
+    let webhook: WebhookId = claim.lane.parse().expect("a webhook's lane");
+    let handle = DeliveryHandle {
+        task: claim.id,
+        token: claim.token,
+        source: Source::Outbox(webhook),
+        stream: "c".to_owned(),
+    };
+    match store.take_batch(&handle).await.expect("an answer") {
+        NextBatch::Batch(batch) => Some((handle, batch)),
+        other => panic!("a batch is there, not {other:?}"),
+    }
+}
+
+async fn settle(store: &Store, handle: &DeliveryHandle, batch: &Batch) -> NextBatch {
+    let outcome = Outcome::Delivered { status: 200 };
+    let settled = store.settle_batch(handle, batch.event, outcome, true).await;
+    settled.expect("an answer")
+}
+
+/// Delivers all that is ready: webhook and type of each event, in order.
+async fn deliver_all(store: &Store) -> Vec<(String, String)> {
+    let mut sent = Vec::new();
+    while let Some((handle, mut batch)) = take(store).await {
+        loop {
+            sent.push((handle.source.to_string(), batch.event_type.clone()));
+            match settle(store, &handle, &batch).await {
+                NextBatch::Batch(next) => batch = next,
+                NextBatch::None => break,
+                NextBatch::Stale => panic!("the lease is ours"),
+            }
+        }
+    }
+    sent
+}
+
+async fn set_status(store: &Store, id: AccountId, environment: EnvironmentId, to: AccountStatus) {
+    let change = |account: &mut Account| {
+        account.status = to;
+        Ok::<(), ()>(())
+    };
+    let updated = store.objects().update(environment, id, change).await;
+    assert!(updated.expect("an answer").is_some());
+}
+
+#[tokio::test]
+async fn an_event_goes_in_order_to_each_active_webhook_that_subscribes_and_leaves_nothing_behind() {
+    let store = testing::redis::store();
+    for webhook in [
+        webhook(1, &[], true),
+        webhook(2, &["integrated_account:active"], true),
+        webhook(3, &["sync_job_run:record"], true),
+        webhook(4, &[], false),
+    ] {
+        store.objects().create(&webhook).await.expect("made");
+    }
+    let id = AccountId::from_bits(9);
+    let made = account(HERE, id, AccountStatus::Connecting);
+    store.objects().create(&made).await.expect("made");
+    store.objects().create(&made).await.expect("made before");
+    set_status(&store, id, HERE, AccountStatus::Active).await;
+
+    let mut sent = deliver_all(&store).await;
+    sent.sort_by(|one, other| one.0.cmp(&other.0));
+    let (first, second) = (WebhookId::from_bits(1), WebhookId::from_bits(2));
+    let expected = [
+        (first, "integrated_account:created"),
+        (first, "integrated_account:active"),
+        (second, "integrated_account:active"),
+    ];
+    assert_eq!(
+        sent,
+        expected.map(|(webhook, name)| (webhook.to_string(), name.to_owned()))
+    );
+    let mut connection = store.connection();
+    let pattern = format!("{}:outbox*", store.keys().base().replace('{', "\\{"));
+    let left: Vec<String> = redis::AsyncCommands::keys(&mut connection, pattern)
+        .await
+        .expect("keys");
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(store.undelivered_bytes().await.expect("a number"), 0);
+}
+
+#[tokio::test]
+async fn an_event_of_another_environment_is_not_told() {
+    let store = testing::redis::store();
+    let objects = store.objects();
+    objects.create(&webhook(1, &[], true)).await.expect("made");
+    let elsewhere = EnvironmentId::from_bits(2);
+    let account = account(elsewhere, AccountId::from_bits(9), AccountStatus::Active);
+    objects.create(&account).await.expect("made");
+    assert!(take(&store).await.is_none());
+}
+
+#[tokio::test]
+async fn an_event_is_sent_again_with_the_same_bytes_and_is_a_dead_letter_when_given_up() {
+    let store = testing::redis::store();
+    let webhook = webhook(1, &[], true);
+    store.objects().create(&webhook).await.expect("made");
+    let made = account(HERE, AccountId::from_bits(9), AccountStatus::Active);
+    store.objects().create(&made).await.expect("made");
+    let (handle, batch) = take(&store).await.expect("an event");
+    let bytes = |batch: &Batch| {
+        let chunk = String::from_utf8_lossy(&batch.chunks[0]).into_owned();
+        environment_event(HERE, webhook.id, batch, &chunk).expect("bytes")
+    };
+    let first = bytes(&batch);
+    let event: Value = serde_json::from_slice(&first).expect("JSON");
+    assert_eq!(event["id"], batch.event.to_string());
+    assert_eq!(event["payload"]["integrated_account"]["status"], "active");
+    let retried = store
+        .retry_delivery(&handle, batch.event, Duration::ZERO, None, true)
+        .await;
+    retried.expect("an answer");
+
+    let (handle, batch) = take(&store).await.expect("the event again");
+    assert_eq!((bytes(&batch), batch.attempts), (first, 1));
+    let given_up = store
+        .settle_batch(&handle, batch.event, GAVE_UP, true)
+        .await;
+    assert_eq!(given_up.expect("an answer"), NextBatch::None);
+    let page = shared::store::PageRequest {
+        limit: 10,
+        after: None,
+    };
+    let letters = store.dead_letters(webhook.id, &page).await.expect("a page");
+    let letter = &letters.items[0];
+    assert_eq!(
+        (letter.event.as_str(), letter.sync_job_run_id.as_str()),
+        ("integrated_account:created", "")
+    );
+}
+
+/// A running run of an account that is in the store, with its first fetch claimed.
+async fn fetching(status: AccountStatus) -> (Bench, FetchHandle) {
+    let bench = Bench::running_with(spec()).await;
+    let (environment, id) = (bench.spec.environment_id, bench.spec.integrated_account_id);
+    let account = account(environment, id, status);
+    bench.store.objects().create(&account).await.expect("made");
+    let claim = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&claim, 0);
+    (bench, handle)
+}
+
+async fn wait(bench: &Bench, handle: &FetchHandle) -> FetchStep {
+    let wait = AccountWait {
+        environment: bench.spec.environment_id,
+        requests: 1,
+        longest: DAY,
+        if_active: Duration::from_secs(1),
+        message: "no new credentials came",
+    };
+    let step = bench.store.await_account(handle, &wait).await;
+    step.expect("an answer")
+}
+
+#[tokio::test]
+async fn a_fetch_waits_for_its_account_and_goes_on_when_it_is_active_again() {
+    let (bench, handle) = fetching(AccountStatus::NeedsReauth).await;
+    assert_eq!(wait(&bench, &handle).await, FetchStep::Done);
+    assert_eq!(wait(&bench, &handle).await, FetchStep::Stale);
+    assert!(bench.claim(Queue::Fetches, 1).await.is_empty());
+    let (environment, id) = (bench.spec.environment_id, bench.spec.integrated_account_id);
+    set_status(&bench.store, id, environment, AccountStatus::Active).await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    assert_eq!((claim.id, claim.attempt), (handle.task, 0));
+}
+
+#[tokio::test]
+async fn an_account_that_became_active_meanwhile_delays_the_fetch_only_shortly() {
+    let (bench, handle) = fetching(AccountStatus::Active).await;
+    assert_eq!(wait(&bench, &handle).await, FetchStep::Done);
+    assert!(bench.claim(Queue::Fetches, 1).await.is_empty());
+    bench.advance(Duration::from_secs(2)).await;
+    assert_eq!(bench.claim_one(Queue::Fetches).await.id, handle.task);
+}
+
+#[tokio::test]
+async fn a_run_that_waited_too_long_for_credentials_fails_once() {
+    let (bench, handle) = fetching(AccountStatus::NeedsReauth).await;
+    wait(&bench, &handle).await;
+    bench.advance(DAY + Duration::from_secs(1)).await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&claim, 0);
+    assert_eq!(wait(&bench, &handle).await, FetchStep::RunEnded);
+    let view = bench.view().await;
+    assert_eq!(view.status, RunStatus::Failed);
+    assert_eq!(view.error.expect("a reason").code, "needs_reauth");
+    assert_eq!(bench.deliver_all().await, ["sync_job_run:failed"]);
+    assert!(bench.claim(Queue::Fetches, 1).await.is_empty());
+}
+
+#[tokio::test]
+async fn deleting_an_account_fails_its_runs_in_the_same_step() {
+    let (bench, handle) = fetching(AccountStatus::Active).await;
+    let (environment, id) = (bench.spec.environment_id, bench.spec.integrated_account_id);
+    let deleted = bench
+        .store
+        .objects()
+        .delete::<Account>(environment, id, |_| {})
+        .await;
+    assert!(deleted.expect("an answer").is_some());
+    let view = bench.view().await;
+    assert_eq!(view.error.expect("a reason").code, "account_deleted");
+    let retried = bench.store.retry_fetch(&handle, Duration::ZERO, 1).await;
+    assert_eq!(retried.expect("an answer"), FetchStep::RunEnded);
+    assert_eq!(bench.deliver_all().await, ["sync_job_run:failed"]);
+    assert_eq!(bench.leftovers().await, Vec::<String>::new());
+}
