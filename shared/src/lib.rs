@@ -8,11 +8,12 @@
 //! acknowledges. [`submit`] is the one way to a run, whoever starts it.
 //!
 //! `model`, `expr` and `plan` know no Redis and no HTTP; `integration` knows no
-//! Redis; `store` knows no HTTP; `config` is a leaf.
+//! Redis; `store` knows no HTTP; `cron` knows neither, nor a clock; `config` is a leaf.
 
 pub mod catalog;
 pub mod clock;
 pub mod config;
+pub mod cron;
 pub mod expr;
 pub mod fault;
 pub mod http;
