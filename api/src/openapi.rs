@@ -17,8 +17,8 @@ use crate::{
     error::{Detail, ErrorBody, ErrorContent},
     router::BASE_PATH,
     routes::{
-        integrated_accounts as accounts, integrations, service, sync_job_runs as runs,
-        sync_jobs as jobs, webhooks,
+        cron_triggers, integrated_accounts as accounts, integrations, service,
+        sync_job_runs as runs, sync_jobs as jobs, webhooks,
     },
 };
 
@@ -45,6 +45,8 @@ pub struct List<T> {
         jobs::list::list, jobs::create::create, jobs::get::get, jobs::update::update, jobs::delete::delete,
         runs::list::list, runs::create::create, runs::get::get, runs::stop::update, runs::stop::delete,
         runs::errors::errors, runs::events::events, runs::stop::stop,
+        cron_triggers::list::list, cron_triggers::create::create, cron_triggers::get::get, cron_triggers::update::update,
+        cron_triggers::delete::delete, cron_triggers::schedule::schedule,
         service::livez, service::readyz, service::metrics, service::openapi_document,
     ),
     components(schemas(ErrorBody, ErrorContent, Detail)),

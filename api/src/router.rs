@@ -12,8 +12,8 @@ use crate::{
     error::ApiError,
     openapi,
     routes::{
-        integrated_accounts as accounts, integrations, service, sync_job_runs as runs,
-        sync_jobs as jobs, webhooks,
+        cron_triggers, integrated_accounts as accounts, integrations, service,
+        sync_job_runs as runs, sync_jobs as jobs, webhooks,
     },
 };
 
@@ -142,6 +142,24 @@ pub fn configure(config: &mut ServiceConfig, figures: Figures) {
                 .done(),
         )
         .service(at("/sync-job-run/{id}/stop").post(runs::stop::stop).done())
+        .service(
+            at("/sync-job-cron-trigger")
+                .get(cron_triggers::list::list)
+                .post(cron_triggers::create::create)
+                .done(),
+        )
+        .service(
+            at("/sync-job-cron-trigger/{id}")
+                .get(cron_triggers::get::get)
+                .patch(cron_triggers::update::update)
+                .delete(cron_triggers::delete::delete)
+                .done(),
+        )
+        .service(
+            at("/sync-job-cron-trigger/{id}/schedule")
+                .post(cron_triggers::schedule::schedule)
+                .done(),
+        )
         .default_service(web::to(no_route));
     config
         .service(api)

@@ -104,6 +104,7 @@ id!(
 id!(WebhookId, "wh", "A webhook.");
 id!(SyncJobId, "job", "A sync job.");
 id!(RunId, "run", "A sync job run.");
+id!(CronTriggerId, "cron", "A cron trigger.");
 id!(EventId, "evt", "An event; also its `webhook-id`.");
 id!(AttemptId, "att", "One attempt at delivering an event.");
 id!(TaskId, "task", "A task in one of the queues.");

@@ -5,6 +5,7 @@ mod scenario;
 
 mod accounts;
 mod crash;
+mod cron;
 mod hostile_source;
 mod promises;
 mod receiver_down;

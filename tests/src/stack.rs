@@ -22,6 +22,8 @@ pub struct Stack {
     // Dropped in this order: workers first, so that they don't report a Redis that went away.
     pub workers: Vec<Program>,
     pub api: Program,
+    /// Those started by [`Self::add_api`].
+    pub more_apis: Vec<Program>,
     pub redis: PrivateRedis,
     api_address: SocketAddr,
     environment: BTreeMap<String, String>,
@@ -52,21 +54,11 @@ impl Stack {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let environment: BTreeMap<_, _> = defaults.into_iter().chain(settings).collect();
 
-        let api_address = free_address()?;
-        let mut api_environment = environment.clone();
-        api_environment.insert("SYNCLINE_LISTEN".to_owned(), api_address.to_string());
-        api_environment.insert("SYNCLINE_BOOTSTRAP_TOKEN".to_owned(), TOKEN.to_owned());
-        let mut api = Program::start(Launch {
-            program: binary("syncline-api")?,
-            arguments: vec!["serve".to_owned()],
-            environment: api_environment,
-            log: folder.path().join("api.log"),
-        })?;
-        api.wait_ready(answers_ok(api_address, "/readyz"))?;
-
+        let (api, api_address) = start_api(&environment, &folder, "api.log")?;
         let mut stack = Self {
             workers: Vec::new(),
             api,
+            more_apis: Vec::new(),
             redis,
             api_address,
             environment,
@@ -82,6 +74,14 @@ impl Stack {
     pub fn restart_api(&mut self) -> Result<()> {
         self.api.restart()?;
         self.api.wait_ready(answers_ok(self.api_address, "/readyz"))
+    }
+
+    /// Starts one more API over the same store and waits until it is ready; gives a client of it.
+    pub fn add_api(&mut self) -> Result<Rest> {
+        let log = format!("api-{}.log", self.more_apis.len() + 1);
+        let (api, address) = start_api(&self.environment, &self.folder, &log)?;
+        self.more_apis.push(api);
+        Rest::new(format!("http://{address}/api/v1/ipaas"), TOKEN.to_owned())
     }
 
     /// Starts one more worker, with further environment variables of its own, and waits until it is ready.
@@ -120,4 +120,23 @@ impl Stack {
             TOKEN.to_owned(),
         )
     }
+}
+
+fn start_api(
+    environment: &BTreeMap<String, String>,
+    folder: &TempDir,
+    log: &str,
+) -> Result<(Program, SocketAddr)> {
+    let address = free_address()?;
+    let mut environment = environment.clone();
+    environment.insert("SYNCLINE_LISTEN".to_owned(), address.to_string());
+    environment.insert("SYNCLINE_BOOTSTRAP_TOKEN".to_owned(), TOKEN.to_owned());
+    let mut api = Program::start(Launch {
+        program: binary("syncline-api")?,
+        arguments: vec!["serve".to_owned()],
+        environment,
+        log: folder.path().join(log),
+    })?;
+    api.wait_ready(answers_ok(address, "/readyz"))?;
+    Ok((api, address))
 }

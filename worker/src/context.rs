@@ -9,6 +9,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use moka::future::Cache;
 use serde_json::{Map, Value, json};
 use shared::{
+    catalog::Catalog,
     clock::Timestamp,
     http::Outbound,
     ids::{AccountId, EnvironmentId, RunId, WebhookId},
@@ -22,6 +23,7 @@ use shared::{
     plan::Plan,
     seal::{SealError, Sealer, signature::SigningKey},
     store::{Store, StoreError, deliveries::Source},
+    submit::Submitter,
 };
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
@@ -42,6 +44,9 @@ pub struct Context {
     pub outbound: Outbound,
     bodies: Arc<Semaphore>,
     sealer: Sealer,
+    catalog: Catalog,
+    /// How long runs are kept once they have ended, in days.
+    retention_days: u32,
     runs: Cache<RunId, Arc<LoadedRun>>,
     integrations: Cache<String, Arc<Integration>>,
     accounts: Cache<AccountId, Option<Arc<LoadedAccount>>>,
@@ -113,12 +118,20 @@ pub enum LoadError {
 
 impl Context {
     #[must_use]
-    pub fn new(store: Store, outbound: Outbound, sealer: Sealer) -> Self {
+    pub fn new(
+        store: Store,
+        outbound: Outbound,
+        sealer: Sealer,
+        catalog: Catalog,
+        retention_days: u32,
+    ) -> Self {
         Self {
             store,
             outbound,
             bodies: Arc::new(Semaphore::new(BODIES_AT_ONCE)),
             sealer,
+            catalog,
+            retention_days,
             runs: Cache::builder()
                 .max_capacity(MAX_RUNS)
                 .time_to_idle(RUN_IDLE)
@@ -132,6 +145,16 @@ impl Context {
                 .max_capacity(MAX_OBJECTS)
                 .time_to_live(OBJECT_TTL)
                 .build(),
+        }
+    }
+
+    /// What makes runs out of requests.
+    #[must_use]
+    pub fn submitter(&self) -> Submitter<'_> {
+        Submitter {
+            store: &self.store,
+            catalog: &self.catalog,
+            retention_days: self.retention_days,
         }
     }
 

@@ -5,6 +5,7 @@
 //! task, `maintenance` the passes that keep the queues moving.
 
 mod context;
+mod cron;
 mod executor;
 mod health;
 mod maintenance;

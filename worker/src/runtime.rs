@@ -12,6 +12,7 @@ use apalis::{
     prelude::{Data, Monitor, WorkerBuilder},
 };
 use shared::{
+    catalog::{Catalog, documents},
     config::Settings,
     http::{Outbound, TargetPolicy},
     queue::{ClaimLoop, LeaseKeeper, Leased, WakeListener, apalis_backend::QueueBackend},
@@ -20,7 +21,7 @@ use shared::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{context::Context, executor::Executor, health, maintenance};
+use crate::{context::Context, cron, executor::Executor, health, maintenance};
 
 /// Runs started at once by one process; starting one is a few calls to Redis.
 const RUN_SLOTS: usize = 8;
@@ -41,13 +42,16 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
     let outbound = Outbound::new(policy).context("the outbound client can't be made")?;
     let sealer =
         Sealer::new(settings.master_key.expose()).context("the master key can't be used")?;
+    let catalog = Catalog::new(documents(settings.integrations_dir.as_deref())?)?;
     let store = Store::open(settings.redis_url.expose(), &settings.key_prefix)?;
     let health = health::start(&settings, store.clone(), shutdown.clone()).await?;
     if !await_store(&store, &shutdown).await? {
         return Ok(());
     }
 
-    let context = Arc::new(Context::new(store.clone(), outbound, sealer));
+    let retention_days = settings.retention_days;
+    let context = Context::new(store.clone(), outbound, sealer, catalog, retention_days);
+    let context = Arc::new(context);
     let background = CancellationToken::new();
     let keeper = LeaseKeeper::default();
     let wake = WakeListener::default();
@@ -59,6 +63,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
         helpers.spawn(async move { wake.run(&store, stop).await });
         let (store, stop) = (context.store.clone(), shutdown.clone());
         helpers.spawn(async move { maintenance::run(&store, stop).await });
+        helpers.spawn(cron::run(context.clone(), shutdown.clone()));
     }
 
     let abandon = CancellationToken::new();

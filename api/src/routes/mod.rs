@@ -1,4 +1,5 @@
 //! One folder a kind of object, one file a verb.
+pub mod cron_triggers;
 pub mod integrated_accounts;
 pub mod integrations;
 pub mod service;

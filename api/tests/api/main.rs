@@ -1,6 +1,7 @@
 //! The API over the wire, against a real Redis: every convention, every object.
 mod accounts;
 mod conventions;
+mod cron_triggers;
 mod idempotency;
 mod integrations;
 mod openapi;

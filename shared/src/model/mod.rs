@@ -6,11 +6,13 @@
 //! from outside with every fault at once.
 
 pub mod account;
+pub mod cron_trigger;
 pub mod dead_letter;
 pub mod event;
 pub mod input;
 pub mod integration;
 pub mod run;
+pub mod run_control;
 pub mod run_input;
 pub mod sync_job;
 pub mod token;

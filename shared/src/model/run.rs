@@ -150,6 +150,8 @@ pub struct RunView {
     pub tenant_id: String,
     pub integration_name: String,
     pub trigger: Trigger,
+    /// The cron trigger or the workflow run that started it.
+    pub trigger_id: Option<String>,
     #[schema(value_type = Object)]
     pub args: Value,
     pub error_handling: ErrorHandling,

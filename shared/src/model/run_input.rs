@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What a run is started with.
-#[derive(Debug, Clone, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, utoipa::ToSchema)]
 pub struct RunInput {
     #[schema(value_type = String)]
     pub sync_job_id: Option<SyncJobId>,
@@ -29,6 +29,8 @@ pub struct RunInput {
     /// Fetch everything, as if there had been no run before.
     #[schema(required = false, default = false)]
     pub ignore_previous_run: bool,
+    /// Events that are made, of those that the webhook subscribes to; the job's when absent.
+    pub events_to_send: Option<Vec<String>>,
 }
 
 /// Fields of a run that only the server sets.
@@ -86,13 +88,14 @@ impl RunInput {
             ignore_previous_run: fields
                 .boolean("ignore_previous_run", &mut faults)
                 .unwrap_or(false),
+            ..Self::default()
         };
         fields.finish(&mut faults);
         (Some(input), faults)
     }
 }
 
-fn read_id<T: std::str::FromStr>(
+pub(super) fn read_id<T: std::str::FromStr>(
     fields: &mut Fields<'_>,
     name: &'static str,
     what: &str,

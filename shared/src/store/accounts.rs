@@ -135,6 +135,7 @@ mod tests {
             Effect::Event { event_type, .. } => (*event_type).to_owned(),
             Effect::ReleaseAccount(_) => "release".to_owned(),
             Effect::EndRuns { code, .. } => (*code).to_owned(),
+            other => panic!("{other:?} is none of an account"),
         };
         effects.iter().map(word).collect()
     }

@@ -7,7 +7,10 @@ use redis::ScriptInvocation;
 use serde_json::Value;
 
 use super::{queue::millis, runs::RUNS_LANE_LIMIT};
-use crate::ids::{AccountId, EventId};
+use crate::{
+    ids::{AccountId, CronTriggerId, EventId},
+    model::cron_trigger::NextFire,
+};
 
 /// How long a dead letter of an event that belongs to no run is kept.
 pub const DEAD_EVENT_KEPT: Duration = Duration::from_hours(14 * 24);
@@ -30,6 +33,10 @@ pub enum Effect {
         code: &'static str,
         message: &'static str,
     },
+    /// A cron trigger fires next at this time.
+    Schedule(CronTriggerId, NextFire),
+    /// A cron trigger doesn't fire any more.
+    Unschedule(CronTriggerId),
 }
 
 impl Effect {
@@ -72,6 +79,15 @@ pub(super) fn add_effects(call: &mut ScriptInvocation<'_>, effects: &[Effect]) {
                     .arg(account.to_string())
                     .arg(code)
                     .arg(message);
+            }
+            Effect::Schedule(trigger, next) => {
+                call.arg("schedule")
+                    .arg(trigger.to_string())
+                    .arg(next.due.0)
+                    .arg(next.run_at.0);
+            }
+            Effect::Unschedule(trigger) => {
+                call.arg("unschedule").arg(trigger.to_string());
             }
         }
     }

@@ -19,6 +19,8 @@
 //! | `run:<run>:spec` | string | what the run was started with |
 //! | `run:<run>:stream:<n>`, `run:<run>:index:<n>` | list | undelivered chunks of a stream, and their sizes |
 //! | `run:<run>:error`, `run:<run>:event` | list | what went wrong; what was sent |
+//! | `cron` | zset | cron trigger → when it is looked at next |
+//! | `cron:<trigger>` | hash | where a cron trigger stands |
 //! | `account:<account>:run` | set | runs of an account that aren't told to their end |
 //! | `outbox:<webhook>` and what follows it | | events that belong to no run: the fields of a run's stream `c`, and its lists |
 //! | `outbox_dropped` | hash | webhook → events that its full outbox did not take |
@@ -34,7 +36,7 @@
 //! | `document:<hash>` | string | an integration document |
 //! | `clock_shift` | string | milliseconds tests add to Redis's clock |
 
-use crate::ids::{AccountId, EnvironmentId, EventId, RunId, SyncJobId, WebhookId};
+use crate::ids::{AccountId, CronTriggerId, EnvironmentId, EventId, RunId, SyncJobId, WebhookId};
 
 /// The keys under one prefix.
 #[derive(Debug, Clone)]
@@ -101,6 +103,17 @@ impl Keys {
     #[must_use]
     pub fn flow(&self, webhook: WebhookId) -> String {
         self.join(&["flow", &webhook.to_string()])
+    }
+
+    /// All cron triggers that are switched on.
+    #[must_use]
+    pub fn cron_schedule(&self) -> String {
+        self.join(&["cron"])
+    }
+
+    #[must_use]
+    pub fn cron(&self, trigger: CronTriggerId) -> String {
+        self.join(&["cron", &trigger.to_string()])
     }
 
     #[must_use]

@@ -7,6 +7,7 @@
 
 pub mod accounts;
 mod connection;
+pub mod cron;
 mod dead_letters;
 pub mod deliveries;
 mod documents;

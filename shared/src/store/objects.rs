@@ -21,8 +21,11 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    ids::{AccountId, EnvironmentId, IntegrationId, SyncJobId, WebhookId},
-    model::{account::Account, integration::IntegrationRow, sync_job::SyncJob, webhook::Webhook},
+    ids::{AccountId, CronTriggerId, EnvironmentId, IntegrationId, SyncJobId, WebhookId},
+    model::{
+        account::Account, cron_trigger::CronTrigger, integration::IntegrationRow,
+        sync_job::SyncJob, webhook::Webhook,
+    },
 };
 
 /// How long a deleted object's last state is kept: longer than any run that points to it.
@@ -46,7 +49,7 @@ pub trait Object: Serialize + DeserializeOwned {
     fn deleted_at(&self) -> Option<Timestamp>;
     fn set_deleted_at(&mut self, at: Timestamp);
     /// Fields that never change and that lists are narrowed by, with their values.
-    fn facets(&self) -> Vec<(&'static str, &str)> {
+    fn facets(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
     /// A name that only one live object of the environment may have.
@@ -78,8 +81,8 @@ macro_rules! object {
             fn set_deleted_at(&mut self, at: Timestamp) {
                 self.deleted_at = Some(at);
             }
-            $(fn facets(&self) -> Vec<(&'static str, &str)> {
-                vec![$((stringify!($facet), self.$facet.as_str())),*]
+            $(fn facets(&self) -> Vec<(&'static str, String)> {
+                vec![$((stringify!($facet), self.$facet.to_string())),*]
             })?
             $(fn unique_name(&self) -> Option<&str> {
                 Some(&self.$unique)
@@ -95,6 +98,37 @@ object!(Webhook, WebhookId, "webhook");
 object!(Account, AccountId, "integrated_account", facets: [integration_name, tenant_id], effects: super::accounts::effects);
 object!(SyncJob, SyncJobId, "sync_job", facets: [integration_name]);
 object!(IntegrationRow, IntegrationId, "integration", unique: name);
+
+impl Object for CronTrigger {
+    const KIND: &'static str = "sync_job_cron_trigger";
+    type Id = CronTriggerId;
+
+    fn id(&self) -> CronTriggerId {
+        self.id
+    }
+    fn environment(&self) -> EnvironmentId {
+        self.environment_id
+    }
+    fn deleted_at(&self) -> Option<Timestamp> {
+        self.deleted_at
+    }
+    fn set_deleted_at(&mut self, at: Timestamp) {
+        self.deleted_at = Some(at);
+    }
+    fn facets(&self) -> Vec<(&'static str, String)> {
+        let input = &self.input;
+        vec![
+            ("sync_job_id", input.sync_job_id.to_string()),
+            (
+                "integrated_account_id",
+                input.integrated_account_id.to_string(),
+            ),
+        ]
+    }
+    fn effects(&self, before: Option<&Self>) -> Vec<Effect> {
+        super::cron::effects(self, before)
+    }
+}
 
 /// What became of a creation.
 #[derive(Debug)]

@@ -33,7 +33,7 @@ script!(PUSH_TASKS, refused, ["clock", "queue"], "push_tasks");
 script!(
     CLAIM,
     allowed,
-    ["clock", "queue", "flow", "stream", "run"],
+    ["clock", "queue", "flow", "stream", "cron", "run"],
     "claim"
 );
 script!(EXTEND, allowed, ["clock"], "extend");
@@ -65,55 +65,57 @@ script!(
 script!(
     FAIL_START,
     allowed,
-    ["clock", "queue", "flow", "stream", "run"],
+    ["clock", "queue", "flow", "stream", "cron", "run"],
     "fail_start"
 );
 script!(
     STOP_RUN,
     allowed,
-    ["clock", "queue", "flow", "stream", "run"],
+    ["clock", "queue", "flow", "stream", "cron", "run"],
     "stop_run"
 );
 script!(
     COMMIT_PAGE,
     refused,
-    ["clock", "queue", "flow", "stream", "run"],
+    ["clock", "queue", "flow", "stream", "cron", "run"],
     "commit_page"
 );
 script!(
     FETCH_RETRY,
     allowed,
-    ["clock", "queue", "flow", "stream", "run"],
+    ["clock", "queue", "flow", "stream", "cron", "run"],
     "fetch_retry"
 );
 script!(
     FETCH_LIMITED,
     allowed,
-    ["clock", "queue", "flow", "stream", "run"],
+    ["clock", "queue", "flow", "stream", "cron", "run"],
     "fetch_limited"
 );
 script!(
     FETCH_FAILED,
     allowed,
-    ["clock", "queue", "flow", "stream", "run"],
+    ["clock", "queue", "flow", "stream", "cron", "run"],
     "fetch_failed"
 );
 script!(
     TAKE_BATCH,
     allowed,
-    ["clock", "queue", "flow", "stream", "run", "batch"],
+    ["clock", "queue", "flow", "stream", "cron", "run", "batch"],
     "take_batch"
 );
 script!(
     SETTLE_BATCH,
     allowed,
-    ["clock", "queue", "flow", "stream", "run", "batch", "index"],
+    [
+        "clock", "queue", "flow", "stream", "cron", "run", "batch", "index"
+    ],
     "settle_batch"
 );
 script!(
     DELIVERY_RETRY,
     allowed,
-    ["clock", "queue", "flow", "stream", "run", "batch"],
+    ["clock", "queue", "flow", "stream", "cron", "run", "batch"],
     "delivery_retry"
 );
 
@@ -121,7 +123,7 @@ script!(
     OBJECT_CREATE,
     refused,
     [
-        "clock", "queue", "flow", "stream", "run", "outbox", "effects"
+        "clock", "queue", "flow", "stream", "cron", "run", "outbox", "effects"
     ],
     "object_create"
 );
@@ -129,7 +131,7 @@ script!(
     OBJECT_UPDATE,
     allowed,
     [
-        "clock", "queue", "flow", "stream", "run", "outbox", "effects"
+        "clock", "queue", "flow", "stream", "cron", "run", "outbox", "effects"
     ],
     "object_update"
 );
@@ -137,16 +139,33 @@ script!(
     OBJECT_DELETE,
     allowed,
     [
-        "clock", "queue", "flow", "stream", "run", "outbox", "effects"
+        "clock", "queue", "flow", "stream", "cron", "run", "outbox", "effects"
     ],
     "object_delete"
 );
 script!(
     AWAIT_ACCOUNT,
     allowed,
-    ["clock", "queue", "flow", "stream", "run"],
+    ["clock", "queue", "flow", "stream", "cron", "run"],
     "await_account"
 );
+
+script!(CRON_CLAIM, allowed, ["clock"], "cron_claim");
+script!(
+    CRON_FIRE,
+    refused,
+    ["clock", "queue", "index", "accept", "cron"],
+    "cron_fire"
+);
+script!(
+    CRON_FAIL,
+    allowed,
+    [
+        "clock", "queue", "flow", "stream", "cron", "run", "outbox", "effects"
+    ],
+    "cron_fail"
+);
+script!(CRON_DROP, allowed, ["cron"], "cron_drop");
 
 impl Store {
     /// A call of `script` with the base key already in place.

@@ -50,6 +50,24 @@ pub enum SubmitError {
     Invalid(Faults),
 }
 
+/// What is asked of the account and the webhook of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// That they are there.
+    Exists,
+    /// That they are active too.
+    Active,
+}
+
+/// What a request is about; `None` where a fault says why.
+#[derive(Debug)]
+pub struct Found {
+    job: Option<SyncJob>,
+    account: Option<Account>,
+    webhook: Option<Webhook>,
+    integration: Option<Entry>,
+}
+
 impl StartedBy {
     /// A client of the API.
     pub const API: Self = Self {
@@ -71,6 +89,58 @@ impl Submitter<'_> {
         input: RunInput,
         mut faults: Faults,
     ) -> Result<RunSpec, SubmitError> {
+        let found = self
+            .check(environment, &input, Readiness::Active, &mut faults)
+            .await?;
+        let (Some(job), Some(account), Some(webhook), Some(integration), true) = (
+            found.job,
+            found.account,
+            found.webhook,
+            found.integration,
+            faults.is_empty(),
+        ) else {
+            return Err(SubmitError::Invalid(faults));
+        };
+        // The document first: a run never points to one that isn't there.
+        self.catalog.publish(self.store, &integration.hash).await?;
+        Ok(RunSpec {
+            id,
+            environment_id: environment,
+            sync_job_id: job.id,
+            integrated_account_id: account.id,
+            webhook_id: webhook.id,
+            tenant_id: account.tenant_id,
+            integration_name: job.integration_name,
+            integration_hash: integration.hash,
+            trigger: started_by.trigger,
+            trigger_id: started_by.id,
+            args: Value::Object(input.args),
+            error_handling: input.error_handling.unwrap_or(job.error_handling),
+            ignore_previous_run: input.ignore_previous_run,
+            resources: job.resources,
+            options: job.options,
+            mutex_key: None,
+            retry_of: None,
+            event_types: webhook.event_types,
+            batch_records: webhook.delivery.batch_records,
+            batch_bytes: webhook.delivery.batch_bytes,
+            linger_ms: webhook.delivery.linger_ms,
+            delivery_concurrency: webhook.delivery.concurrency,
+            retention_days: self.retention_days,
+        })
+    }
+
+    /// Looks up and checks what a request is about: every fault is added to `faults`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn check(
+        &self,
+        environment: EnvironmentId,
+        input: &RunInput,
+        readiness: Readiness,
+        faults: &mut Faults,
+    ) -> StoreResult<Found> {
         let (job, account, webhook) = tokio::try_join!(
             self.find::<SyncJob>(environment, input.sync_job_id),
             self.find::<Account>(environment, input.integrated_account_id),
@@ -103,43 +173,18 @@ impl Submitter<'_> {
             job.as_ref(),
             account.as_ref(),
             webhook.as_ref(),
-            &mut faults,
+            readiness,
+            faults,
         );
         let integration = match &job {
-            Some(job) => self.check_plan(environment, job, &mut faults).await?,
+            Some(job) => self.check_plan(environment, job, faults).await?,
             None => None,
         };
-        let (Some(job), Some(account), Some(webhook), Some(integration), true) =
-            (job, account, webhook, integration, faults.is_empty())
-        else {
-            return Err(SubmitError::Invalid(faults));
-        };
-        // The document first: a run never points to one that isn't there.
-        self.catalog.publish(self.store, &integration.hash).await?;
-        Ok(RunSpec {
-            id,
-            environment_id: environment,
-            sync_job_id: job.id,
-            integrated_account_id: account.id,
-            webhook_id: webhook.id,
-            tenant_id: account.tenant_id,
-            integration_name: job.integration_name,
-            integration_hash: integration.hash,
-            trigger: started_by.trigger,
-            trigger_id: started_by.id,
-            args: Value::Object(input.args),
-            error_handling: input.error_handling.unwrap_or(job.error_handling),
-            ignore_previous_run: input.ignore_previous_run,
-            resources: job.resources,
-            options: job.options,
-            mutex_key: None,
-            retry_of: None,
-            event_types: webhook.event_types,
-            batch_records: webhook.delivery.batch_records,
-            batch_bytes: webhook.delivery.batch_bytes,
-            linger_ms: webhook.delivery.linger_ms,
-            delivery_concurrency: webhook.delivery.concurrency,
-            retention_days: self.retention_days,
+        Ok(Found {
+            job,
+            account,
+            webhook,
+            integration,
         })
     }
 
@@ -188,6 +233,7 @@ fn check_states(
     job: Option<&SyncJob>,
     account: Option<&Account>,
     webhook: Option<&Webhook>,
+    readiness: Readiness,
     faults: &mut Faults,
 ) {
     if let (Some(job), Some(account)) = (job, account)
@@ -200,6 +246,9 @@ fn check_states(
                 account.integration_name, job.integration_name
             ),
         );
+    }
+    if readiness == Readiness::Exists {
+        return;
     }
     if let Some(account) = account.filter(|account| account.status != AccountStatus::Active) {
         let status = account.status.as_str();

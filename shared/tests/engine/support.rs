@@ -212,13 +212,7 @@ impl Bench {
 
     /// Moves Redis's clock, as the scripts see it.
     pub async fn advance(&self, by: Duration) {
-        let ms = i64::try_from(by.as_millis()).expect("a duration");
-        let _: i64 = self
-            .store
-            .connection()
-            .incr(self.store.keys().clock_shift(), ms)
-            .await
-            .expect("shifted");
+        testing::advance_clock(&self.store, by).await;
     }
 
     /// Keys under the test's prefix, except those that stay for the retention time and expire with it.

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use shared::{
+    catalog::Catalog,
     http::{Outbound, TargetPolicy},
     integration::errors::MAX_ATTEMPTS,
     model::run::{RunSpec, RunStatus, RunView},
@@ -38,7 +39,13 @@ impl Bench {
         };
         store.runs().create(&spec).await.expect("accepted");
         Self {
-            context: Arc::new(Context::new(store, outbound, sealer)),
+            context: Arc::new(Context::new(
+                store,
+                outbound,
+                sealer,
+                Catalog::default(),
+                14,
+            )),
             spec,
         }
     }

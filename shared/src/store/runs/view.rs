@@ -48,6 +48,7 @@ pub(super) fn run_view(spec: &RunSpec, state: &State) -> RunView {
         tenant_id: spec.tenant_id.clone(),
         integration_name: spec.integration_name.clone(),
         trigger: spec.trigger,
+        trigger_id: spec.trigger_id.clone(),
         args: spec.args.clone(),
         error_handling: spec.error_handling,
         ignore_previous_run: spec.ignore_previous_run,

@@ -1,8 +1,10 @@
--- What follows from a change of an object, in the same script as the change. Needs: clock, queue, flow, stream, run,
+-- What follows from a change of an object, in the same script as the change. Needs: clock, queue, flow, stream, cron, run,
 -- outbox. Effects are arguments, one after another, each beginning with its name:
 --   `event`, id, type, payload (JSON), ms that a dead letter of it is kept, in-flight limit of the environment's lane
 --   `release_account`, account: fetches that waited for its credentials go on
 --   `end_runs`, account, code, message: its runs fail; what they committed is delivered
+--   `schedule`, cron trigger, next fire ms, the same with its jitter
+--   `unschedule`, cron trigger
 
 -- Runs of one account that one change ends, or lets go on.
 local MOST_RUNS = 1000
@@ -41,6 +43,12 @@ local function apply_effects(base, environment, args, at, now)
     elseif effect == 'end_runs' then
       end_runs(base, args[at + 1], args[at + 2], args[at + 3], now)
       at = at + 4
+    elseif effect == 'schedule' then
+      cron_schedule(base, args[at + 1], environment, args[at + 2], args[at + 3])
+      at = at + 4
+    elseif effect == 'unschedule' then
+      cron_unschedule(base, args[at + 1])
+      at = at + 2
     else
       error('unknown effect ' .. effect)
     end

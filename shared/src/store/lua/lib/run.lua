@@ -1,4 +1,4 @@
--- The life of a run: created -> running <-> rate_limited -> completed | failed | stopped. Needs: queue, flow, stream.
+-- The life of a run: created -> running <-> rate_limited -> completed | failed | stopped. Needs: queue, flow, stream, cron.
 -- `open` counts fetch tasks, `chunks` what is not yet delivered or dead-lettered. A run whose status is final may
 -- still have chunks to deliver; its terminal event is queued when none is left, and `terminal` is set with it.
 
@@ -49,6 +49,10 @@ local function run_settle(base, run, run_key, now)
   end
   redis.call('HSET', run_key, 'status', status, 'finished_at', now, 'terminal', 1)
   advance_watermarks(base, run_key)
+  local trigger = redis.call('HGET', run_key, 'cron')
+  if trigger then
+    cron_hasten(base, trigger, run, now)
+  end
   local event_type = 'sync_job_run:' .. status
   if subscribed(state[5], event_type) then
     stream_push(base, run, run_key, state[6], 'c', event_type, 0, 0, '')
