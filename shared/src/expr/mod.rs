@@ -1,6 +1,7 @@
-//! Expressions: dotted paths and `{{placeholders}}`. (`JSONata` gets its place beside them.)
+//! Expressions: dotted paths, `{{placeholders}}` and JSONata.
 
 mod cast;
+pub mod jsonata;
 mod merge;
 mod node;
 pub mod path;
