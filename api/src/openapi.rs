@@ -18,7 +18,7 @@ use crate::{
     router::BASE_PATH,
     routes::{
         cron_triggers, integrated_accounts as accounts, integrations, service,
-        sync_job_runs as runs, sync_jobs as jobs, webhooks,
+        sync_job_runs as runs, sync_jobs as jobs, webhooks, workflow_runs, workflows,
     },
 };
 
@@ -47,6 +47,8 @@ pub struct List<T> {
         runs::errors::errors, runs::events::events, runs::stop::stop,
         cron_triggers::list::list, cron_triggers::create::create, cron_triggers::get::get, cron_triggers::update::update,
         cron_triggers::delete::delete, cron_triggers::schedule::schedule,
+        workflows::list::list, workflows::create::create, workflows::get::get, workflows::update::update,
+        workflows::delete::delete, workflow_runs::list::list, workflow_runs::get::get,
         service::livez, service::readyz, service::metrics, service::openapi_document,
     ),
     components(schemas(ErrorBody, ErrorContent, Detail)),

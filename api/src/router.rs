@@ -13,7 +13,7 @@ use crate::{
     openapi,
     routes::{
         cron_triggers, integrated_accounts as accounts, integrations, service,
-        sync_job_runs as runs, sync_jobs as jobs, webhooks,
+        sync_job_runs as runs, sync_jobs as jobs, webhooks, workflow_runs, workflows,
     },
 };
 
@@ -160,6 +160,21 @@ pub fn configure(config: &mut ServiceConfig, figures: Figures) {
                 .post(cron_triggers::schedule::schedule)
                 .done(),
         )
+        .service(
+            at("/workflow")
+                .get(workflows::list::list)
+                .post(workflows::create::create)
+                .done(),
+        )
+        .service(
+            at("/workflow/{id}")
+                .get(workflows::get::get)
+                .patch(workflows::update::update)
+                .delete(workflows::delete::delete)
+                .done(),
+        )
+        .service(at("/workflow-run").get(workflow_runs::list::list).done())
+        .service(at("/workflow-run/{id}").get(workflow_runs::get::get).done())
         .default_service(web::to(no_route));
     config
         .service(api)

@@ -39,6 +39,12 @@ macro_rules! id {
                 Self(Ulid(bits))
             }
 
+            /// Its 128 bits.
+            #[must_use]
+            pub const fn bits(&self) -> u128 {
+                self.0.0
+            }
+
             /// Milliseconds since the Unix epoch at which the id was made.
             #[must_use]
             pub const fn timestamp_ms(&self) -> u64 {
@@ -104,6 +110,8 @@ id!(
 id!(WebhookId, "wh", "A webhook.");
 id!(SyncJobId, "job", "A sync job.");
 id!(RunId, "run", "A sync job run.");
+id!(WorkflowId, "wf", "A workflow.");
+id!(WorkflowRunId, "wfr", "What a workflow did for one event.");
 id!(CronTriggerId, "cron", "A cron trigger.");
 id!(EventId, "evt", "An event; also its `webhook-id`.");
 id!(AttemptId, "att", "One attempt at delivering an event.");

@@ -10,3 +10,4 @@ mod hostile_source;
 mod promises;
 mod receiver_down;
 mod reference;
+mod workflows;

@@ -8,6 +8,7 @@ use std::{
 
 use metrics::{counter, histogram};
 use shared::{
+    clock::Timestamp,
     queue::{
         Leased,
         task::{TaskBody, owner_of},
@@ -22,7 +23,7 @@ use tracing::Instrument;
 
 use crate::{
     context::{Context, LoadError},
-    tasks::{deliver, fetch, start_run},
+    tasks::{deliver, fetch, start_run, start_workflows},
 };
 
 /// Before a task that failed for a reason of ours is tried again.
@@ -120,6 +121,20 @@ async fn execute(context: Arc<Context>, claim: Claim) -> Result<&'static str, Lo
         }
         (TaskBody::Deliver { stream }, _, Some(webhook)) => {
             deliver::execute(&context, &claim, Source::Outbox(webhook), stream).await
+        }
+        (
+            TaskBody::StartWorkflows {
+                event_type,
+                at_ms,
+                payload,
+            },
+            ..,
+        ) => {
+            let Some(event) = owner_of(&claim.id) else {
+                return leave(&context, &claim, "the task belongs to no event").await;
+            };
+            let at = Timestamp(at_ms);
+            start_workflows::execute(&context, &claim, event, event_type, at, payload).await
         }
         _ => leave(&context, &claim, "the task belongs to nothing known here").await,
     }

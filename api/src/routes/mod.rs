@@ -6,6 +6,8 @@ pub mod service;
 pub mod sync_job_runs;
 pub mod sync_jobs;
 pub mod webhooks;
+pub mod workflow_runs;
+pub mod workflows;
 
 use serde::Serialize;
 

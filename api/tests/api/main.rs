@@ -14,3 +14,4 @@ mod sync_jobs;
 mod tenancy;
 mod tokens;
 mod webhooks;
+mod workflows;

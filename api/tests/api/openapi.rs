@@ -116,6 +116,8 @@ async fn every_operation_refuses_an_unknown_parameter_by_name() {
             Some("integrated-account") => "acc_00000000000000000000000000".to_owned(),
             Some("sync-job") => "job_00000000000000000000000000".to_owned(),
             Some("sync-job-cron-trigger") => "cron_00000000000000000000000000".to_owned(),
+            Some("workflow") => "wf_00000000000000000000000000".to_owned(),
+            Some("workflow-run") => "wfr_00000000000000000000000000".to_owned(),
             Some("sync-job-run") => "run_00000000000000000000000000".to_owned(),
             _ => "any".to_owned(),
         };

@@ -2,7 +2,14 @@
 //! another environment, answers as if there were no such object.
 
 use serde_json::{Value, json};
-use shared::model::token::Scope;
+use shared::{
+    ids::{EnvironmentId, EventId, WorkflowRunId},
+    model::token::Scope,
+    store::{
+        Store,
+        queue::{Held, LEASE, Queue},
+    },
+};
 
 use crate::{
     openapi::{operations, request},
@@ -23,12 +30,24 @@ async fn one_of_each(client: &Client) -> Vec<(&'static str, String)> {
         .await
         .expect(201)
         .id();
+    let trigger = json!({"sync_job_id": job, "integrated_account_id": account, "webhook_id": webhook, "cron_expression": "0 0 1 1 *"});
+    let trigger = client
+        .post("/sync-job-cron-trigger", trigger)
+        .await
+        .expect(201)
+        .id();
+    let step = json!({"type": "run", "action": "run_sync_job", "config": {"sync_job_id": job, "webhook_id": webhook}});
+    let workflow =
+        json!({"trigger_name": "integrated_account:active", "config": {"steps": [step]}});
+    let workflow = client.post("/workflow", workflow).await.expect(201).id();
     vec![
         ("webhook", webhook),
         ("integration", integration),
         ("integrated-account", account),
         ("sync-job", job),
         ("sync-job-run", run),
+        ("sync-job-cron-trigger", trigger),
+        ("workflow", workflow),
     ]
 }
 
@@ -47,7 +66,9 @@ fn body(path: &str, verb: &str) -> Value {
 async fn ids_of_another_environment_answer_404_everywhere() {
     let api = crate::support::start().await;
     let other = client(&api).await;
-    let foreign = one_of_each(&api.client).await;
+    let mut foreign = one_of_each(&api.client).await;
+    let of_a_workflow = workflow_run(&api.store, api.client.environment).await;
+    foreign.push(("workflow-run", of_a_workflow));
     let mut tried = 0;
     for (verb, path, _) in operations() {
         let Some(rest) = path
@@ -105,6 +126,30 @@ async fn ids_of_another_environment_answer_404_everywhere() {
         pointers,
         ["/sync_job_id", "/integrated_account_id", "/webhook_id"]
     );
+}
+
+/// What a workflow did, as a worker writes it; its id.
+async fn workflow_run(store: &Store, environment: EnvironmentId) -> String {
+    let (event, id) = (EventId::generate(), WorkflowRunId::generate());
+    let (task, lane) = (format!("{event}.workflow"), environment.to_string());
+    let body = "start_workflows.1 x 0 {}".to_owned();
+    let tasks = [(task.clone(), body)];
+    let pushed = store.push_tasks(Queue::Runs, &lane, 1, &tasks);
+    pushed.await.expect("pushed");
+    let mut claimed = false;
+    while !claimed {
+        let tasks = store.claim(Queue::Runs, 10, LEASE, "token").await;
+        let tasks = tasks.expect("a claim").tasks;
+        claimed = tasks.iter().any(|claim| claim.id == task);
+    }
+    let run = json!({"id": id, "environment_id": environment, "workflow_id": "wf_00000000000000000000000000", "status": "completed",
+        "event": {"id": event, "event": "integrated_account:active", "created_at": "2024-05-01T12:00:00.000Z"},
+        "integrated_account_id": null, "tenant_id": null, "steps": [], "error": null,
+        "created_at": "2024-05-01T12:00:00.000Z", "finished_at": null});
+    let run = serde_json::from_value(run).expect("a workflow run");
+    let put = store.put_workflow_run(&task, "token", &run, 1).await;
+    assert_eq!(put.expect("an answer"), Held::Done);
+    id.to_string()
 }
 
 async fn client(api: &crate::support::Api) -> Client {

@@ -356,6 +356,7 @@ mod tests {
             integration_hash: String::new(),
             trigger: Trigger::Api,
             trigger_id: None,
+            workflow_chain: 0,
             args: json!({}),
             error_handling: ErrorHandling::Ignore,
             ignore_previous_run: false,

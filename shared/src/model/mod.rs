@@ -17,3 +17,5 @@ pub mod run_input;
 pub mod sync_job;
 pub mod token;
 pub mod webhook;
+pub mod workflow;
+pub mod workflow_run;

@@ -93,6 +93,9 @@ pub struct RunSpec {
     /// The cron trigger or the workflow run that started it.
     #[serde(default)]
     pub trigger_id: Option<String>,
+    /// Workflows in a row that led to it, each started by the end of a run of the one before.
+    #[serde(default)]
+    pub workflow_chain: u32,
     pub args: Value,
     pub error_handling: ErrorHandling,
     pub ignore_previous_run: bool,

@@ -21,6 +21,12 @@ pub enum TaskBody {
     },
     /// `deliver.1 <stream>`: send what a stream has.
     Deliver { stream: String },
+    /// `start_workflows.1 <event type> <ms of the event> <payload as JSON>`: an event has happened.
+    StartWorkflows {
+        event_type: String,
+        at_ms: i64,
+        payload: Value,
+    },
 }
 
 /// Where a fetch is and what it needs of its ancestors' records.
@@ -72,6 +78,11 @@ impl std::fmt::Display for TaskBody {
                 write!(f, "fetch.1 {node} {gate} {}", body.to_json())
             }
             Self::Deliver { stream } => write!(f, "deliver.1 {stream}"),
+            Self::StartWorkflows {
+                event_type,
+                at_ms,
+                payload,
+            } => write!(f, "start_workflows.1 {event_type} {at_ms} {payload}"),
         }
     }
 }
@@ -87,6 +98,18 @@ impl FromStr for TaskBody {
             Some("deliver.1") => {
                 let stream = parts.next().ok_or_else(unknown)?.to_owned();
                 Ok(Self::Deliver { stream })
+            }
+            Some("start_workflows.1") => {
+                let event_type = parts.next().ok_or_else(unknown)?.to_owned();
+                let at_ms = parts.next().and_then(|text| text.parse().ok());
+                let payload = parts
+                    .next()
+                    .and_then(|text| serde_json::from_str(text).ok());
+                Ok(Self::StartWorkflows {
+                    event_type,
+                    at_ms: at_ms.ok_or_else(unknown)?,
+                    payload: payload.ok_or_else(unknown)?,
+                })
             }
             Some("fetch.1") => {
                 let node = parts
@@ -127,6 +150,11 @@ mod tests {
             TaskBody::StartRun,
             TaskBody::Deliver {
                 stream: "c".to_owned(),
+            },
+            TaskBody::StartWorkflows {
+                event_type: "integrated_account:active".to_owned(),
+                at_ms: 7,
+                payload: json!({"integrated_account_id": "acc 1"}),
             },
             TaskBody::Fetch {
                 node: 1,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::ScriptInvocation;
 use serde_json::Value;
 
-use super::{queue::millis, runs::RUNS_LANE_LIMIT};
+use super::queue::millis;
 use crate::{
     ids::{AccountId, CronTriggerId, EventId},
     model::cron_trigger::NextFire,
@@ -64,8 +64,7 @@ pub(super) fn add_effects(call: &mut ScriptInvocation<'_>, effects: &[Effect]) {
                     .arg(id.to_string())
                     .arg(event_type)
                     .arg(payload.to_string())
-                    .arg(millis(DEAD_EVENT_KEPT))
-                    .arg(RUNS_LANE_LIMIT);
+                    .arg(millis(DEAD_EVENT_KEPT));
             }
             Effect::ReleaseAccount(account) => {
                 call.arg("release_account").arg(account.to_string());

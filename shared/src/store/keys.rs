@@ -19,6 +19,8 @@
 //! | `run:<run>:spec` | string | what the run was started with |
 //! | `run:<run>:stream:<n>`, `run:<run>:index:<n>` | list | undelivered chunks of a stream, and their sizes |
 //! | `run:<run>:error`, `run:<run>:event` | list | what went wrong; what was sent |
+//! | `workflow_run:<workflow run>` | string | what a workflow did for one event, as JSON |
+//! | `environment:<env>:workflow_run`, `workflow:<workflow>:run` | zset | workflow runs of an environment, of a workflow |
 //! | `cron` | zset | cron trigger → when it is looked at next |
 //! | `cron:<trigger>` | hash | where a cron trigger stands |
 //! | `account:<account>:run` | set | runs of an account that aren't told to their end |
@@ -36,7 +38,9 @@
 //! | `document:<hash>` | string | an integration document |
 //! | `clock_shift` | string | milliseconds tests add to Redis's clock |
 
-use crate::ids::{AccountId, CronTriggerId, EnvironmentId, EventId, RunId, SyncJobId, WebhookId};
+use crate::ids::{
+    AccountId, CronTriggerId, EnvironmentId, EventId, RunId, SyncJobId, WebhookId, WorkflowId,
+};
 
 /// The keys under one prefix.
 #[derive(Debug, Clone)]
@@ -114,6 +118,21 @@ impl Keys {
     #[must_use]
     pub fn cron(&self, trigger: CronTriggerId) -> String {
         self.join(&["cron", &trigger.to_string()])
+    }
+
+    #[must_use]
+    pub fn workflow_run(&self, id: &str) -> String {
+        self.join(&["workflow_run", id])
+    }
+
+    #[must_use]
+    pub fn workflow_runs_of(&self, environment: EnvironmentId) -> String {
+        self.join(&["environment", &environment.to_string(), "workflow_run"])
+    }
+
+    #[must_use]
+    pub fn runs_of_workflow(&self, workflow: WorkflowId) -> String {
+        self.join(&["workflow", &workflow.to_string(), "run"])
     }
 
     #[must_use]

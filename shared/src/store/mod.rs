@@ -22,6 +22,7 @@ pub mod queue;
 pub mod runs;
 mod scripts;
 pub mod tokens;
+pub mod workflow_runs;
 
 pub use connection::{BootCheck, RedisSubscription, Store};
 pub use documents::document_hash;

@@ -21,10 +21,12 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    ids::{AccountId, CronTriggerId, EnvironmentId, IntegrationId, SyncJobId, WebhookId},
+    ids::{
+        AccountId, CronTriggerId, EnvironmentId, IntegrationId, SyncJobId, WebhookId, WorkflowId,
+    },
     model::{
         account::Account, cron_trigger::CronTrigger, integration::IntegrationRow,
-        sync_job::SyncJob, webhook::Webhook,
+        sync_job::SyncJob, webhook::Webhook, workflow::Workflow,
     },
 };
 
@@ -98,6 +100,27 @@ object!(Webhook, WebhookId, "webhook");
 object!(Account, AccountId, "integrated_account", facets: [integration_name, tenant_id], effects: super::accounts::effects);
 object!(SyncJob, SyncJobId, "sync_job", facets: [integration_name]);
 object!(IntegrationRow, IntegrationId, "integration", unique: name);
+
+impl Object for Workflow {
+    const KIND: &'static str = "workflow";
+    type Id = WorkflowId;
+
+    fn id(&self) -> WorkflowId {
+        self.id
+    }
+    fn environment(&self) -> EnvironmentId {
+        self.environment_id
+    }
+    fn deleted_at(&self) -> Option<Timestamp> {
+        self.deleted_at
+    }
+    fn set_deleted_at(&mut self, at: Timestamp) {
+        self.deleted_at = Some(at);
+    }
+    fn facets(&self) -> Vec<(&'static str, String)> {
+        vec![("trigger_name", self.input.trigger_name.clone())]
+    }
+}
 
 impl Object for CronTrigger {
     const KIND: &'static str = "sync_job_cron_trigger";

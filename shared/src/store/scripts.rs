@@ -33,7 +33,9 @@ script!(PUSH_TASKS, refused, ["clock", "queue"], "push_tasks");
 script!(
     CLAIM,
     allowed,
-    ["clock", "queue", "flow", "stream", "cron", "run"],
+    [
+        "clock", "queue", "flow", "stream", "cron", "workflow", "run"
+    ],
     "claim"
 );
 script!(EXTEND, allowed, ["clock"], "extend");
@@ -65,57 +67,73 @@ script!(
 script!(
     FAIL_START,
     allowed,
-    ["clock", "queue", "flow", "stream", "cron", "run"],
+    [
+        "clock", "queue", "flow", "stream", "cron", "workflow", "run"
+    ],
     "fail_start"
 );
 script!(
     STOP_RUN,
     allowed,
-    ["clock", "queue", "flow", "stream", "cron", "run"],
+    [
+        "clock", "queue", "flow", "stream", "cron", "workflow", "run"
+    ],
     "stop_run"
 );
 script!(
     COMMIT_PAGE,
     refused,
-    ["clock", "queue", "flow", "stream", "cron", "run"],
+    [
+        "clock", "queue", "flow", "stream", "cron", "workflow", "run"
+    ],
     "commit_page"
 );
 script!(
     FETCH_RETRY,
     allowed,
-    ["clock", "queue", "flow", "stream", "cron", "run"],
+    [
+        "clock", "queue", "flow", "stream", "cron", "workflow", "run"
+    ],
     "fetch_retry"
 );
 script!(
     FETCH_LIMITED,
     allowed,
-    ["clock", "queue", "flow", "stream", "cron", "run"],
+    [
+        "clock", "queue", "flow", "stream", "cron", "workflow", "run"
+    ],
     "fetch_limited"
 );
 script!(
     FETCH_FAILED,
     allowed,
-    ["clock", "queue", "flow", "stream", "cron", "run"],
+    [
+        "clock", "queue", "flow", "stream", "cron", "workflow", "run"
+    ],
     "fetch_failed"
 );
 script!(
     TAKE_BATCH,
     allowed,
-    ["clock", "queue", "flow", "stream", "cron", "run", "batch"],
+    [
+        "clock", "queue", "flow", "stream", "cron", "workflow", "run", "batch"
+    ],
     "take_batch"
 );
 script!(
     SETTLE_BATCH,
     allowed,
     [
-        "clock", "queue", "flow", "stream", "cron", "run", "batch", "index"
+        "clock", "queue", "flow", "stream", "cron", "workflow", "run", "batch", "index"
     ],
     "settle_batch"
 );
 script!(
     DELIVERY_RETRY,
     allowed,
-    ["clock", "queue", "flow", "stream", "cron", "run", "batch"],
+    [
+        "clock", "queue", "flow", "stream", "cron", "workflow", "run", "batch"
+    ],
     "delivery_retry"
 );
 
@@ -123,7 +141,7 @@ script!(
     OBJECT_CREATE,
     refused,
     [
-        "clock", "queue", "flow", "stream", "cron", "run", "outbox", "effects"
+        "clock", "queue", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
     ],
     "object_create"
 );
@@ -131,7 +149,7 @@ script!(
     OBJECT_UPDATE,
     allowed,
     [
-        "clock", "queue", "flow", "stream", "cron", "run", "outbox", "effects"
+        "clock", "queue", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
     ],
     "object_update"
 );
@@ -139,14 +157,16 @@ script!(
     OBJECT_DELETE,
     allowed,
     [
-        "clock", "queue", "flow", "stream", "cron", "run", "outbox", "effects"
+        "clock", "queue", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
     ],
     "object_delete"
 );
 script!(
     AWAIT_ACCOUNT,
     allowed,
-    ["clock", "queue", "flow", "stream", "cron", "run"],
+    [
+        "clock", "queue", "flow", "stream", "cron", "workflow", "run"
+    ],
     "await_account"
 );
 
@@ -161,11 +181,18 @@ script!(
     CRON_FAIL,
     allowed,
     [
-        "clock", "queue", "flow", "stream", "cron", "run", "outbox", "effects"
+        "clock", "queue", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
     ],
     "cron_fail"
 );
 script!(CRON_DROP, allowed, ["cron"], "cron_drop");
+
+script!(
+    WORKFLOW_RUN_PUT,
+    allowed,
+    ["queue", "index"],
+    "workflow_run_put"
+);
 
 impl Store {
     /// A call of `script` with the base key already in place.

@@ -38,6 +38,8 @@ pub struct StartedBy {
     pub trigger: Trigger,
     /// Id of the cron trigger or the workflow run; `None` for the API.
     pub id: Option<String>,
+    /// Workflows in a row that led to the run.
+    pub workflow_chain: u32,
 }
 
 /// Why no run can be started.
@@ -73,6 +75,7 @@ impl StartedBy {
     pub const API: Self = Self {
         trigger: Trigger::Api,
         id: None,
+        workflow_chain: 0,
     };
 }
 
@@ -114,6 +117,7 @@ impl Submitter<'_> {
             integration_hash: integration.hash,
             trigger: started_by.trigger,
             trigger_id: started_by.id,
+            workflow_chain: started_by.workflow_chain,
             args: Value::Object(input.args),
             error_handling: input.error_handling.unwrap_or(job.error_handling),
             ignore_previous_run: input.ignore_previous_run,

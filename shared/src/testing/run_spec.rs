@@ -24,6 +24,7 @@ pub fn run_spec() -> RunSpec {
         integration_hash: "0".to_owned(),
         trigger: Trigger::Api,
         trigger_id: None,
+        workflow_chain: 0,
         args: json!({}),
         error_handling: ErrorHandling::Ignore,
         ignore_previous_run: false,

@@ -117,6 +117,7 @@ async fn fire(context: &Context, due: DueTrigger, now: Timestamp) -> StoreResult
     let started_by = StartedBy {
         trigger: Trigger::Cron,
         id: Some(due.id.to_string()),
+        workflow_chain: 0,
     };
     let run = RunId::generate();
     let input = trigger.input.run_input();

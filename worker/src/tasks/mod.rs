@@ -4,5 +4,6 @@ pub mod deliver;
 pub mod fetch;
 pub mod patience;
 pub mod start_run;
+pub mod start_workflows;
 #[cfg(test)]
 mod tests;

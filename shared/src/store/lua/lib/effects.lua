@@ -1,6 +1,6 @@
 -- What follows from a change of an object, in the same script as the change. Needs: clock, queue, flow, stream, cron, run,
 -- outbox. Effects are arguments, one after another, each beginning with its name:
---   `event`, id, type, payload (JSON), ms that a dead letter of it is kept, in-flight limit of the environment's lane
+--   `event`, id, type, payload (JSON), ms that a dead letter of it is kept
 --   `release_account`, account: fetches that waited for its credentials go on
 --   `end_runs`, account, code, message: its runs fail; what they committed is delivered
 --   `schedule`, cron trigger, next fire ms, the same with its jitter
@@ -35,8 +35,8 @@ local function apply_effects(base, environment, args, at, now)
   while args[at] do
     local effect = args[at]
     if effect == 'event' then
-      emit(base, environment, args[at + 1], args[at + 2], args[at + 3], args[at + 4], args[at + 5], now)
-      at = at + 6
+      emit(base, environment, args[at + 1], args[at + 2], args[at + 3], args[at + 4], now)
+      at = at + 5
     elseif effect == 'release_account' then
       release_account(base, args[at + 1])
       at = at + 2

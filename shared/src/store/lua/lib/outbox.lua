@@ -1,4 +1,4 @@
--- Events that belong to no run: of accounts, cron triggers and webhooks. Needs: clock, queue, flow, stream.
+-- Events that belong to no run: of accounts, cron triggers and webhooks. Needs: clock, queue, flow, stream, workflow.
 -- Every active webhook of the environment that subscribes gets a copy in its outbox, `outbox:<webhook>`: a hash with the
 -- fields that a run has for its stream `c`, and that one stream. It is gone when all in it is settled.
 -- A chunk is `<ms of the event> <payload as JSON>`.
@@ -38,7 +38,7 @@ local function outbox_add(base, id, webhook, environment, event_type, chunk, ret
 end
 
 -- Tells an event to the webhooks of an environment, and to its workflows. `payload`: JSON.
-local function emit(base, environment, event, event_type, payload, retention_ms, workflow_limit, now)
+local function emit(base, environment, event, event_type, payload, retention_ms, now)
   local chunk = now .. ' ' .. payload
   for _, id in ipairs(redis.call('ZREVRANGE', base .. ':environment:' .. environment .. ':webhook', 0, MOST_WEBHOOKS - 1)) do
     local json = redis.call('GET', base .. ':object:webhook:' .. environment .. ':' .. id)
@@ -47,8 +47,5 @@ local function emit(base, environment, event, event_type, payload, retention_ms,
       outbox_add(base, id, webhook, environment, event_type, chunk, retention_ms, now)
     end
   end
-  if redis.call('EXISTS', base .. ':environment:' .. environment .. ':workflow:trigger_name:' .. event_type) == 1 then
-    local body = 'start_workflows.1 ' .. event_type .. ' ' .. chunk
-    lane_push(base, 'runs', environment, workflow_limit, { entry_of(event .. '.workflow', 0, 0, now, body) }, false)
-  end
+  start_workflows(base, environment, event, event_type, payload, now)
 end

@@ -1,4 +1,4 @@
--- The life of a run: created -> running <-> rate_limited -> completed | failed | stopped. Needs: queue, flow, stream, cron.
+-- The life of a run: created -> running <-> rate_limited -> completed | failed | stopped. Needs: queue, flow, stream, cron, workflow.
 -- `open` counts fetch tasks, `chunks` what is not yet delivered or dead-lettered. A run whose status is final may
 -- still have chunks to deliver; its terminal event is queued when none is left, and `terminal` is set with it.
 
@@ -54,6 +54,9 @@ local function run_settle(base, run, run_key, now)
     cron_hasten(base, trigger, run, now)
   end
   local event_type = 'sync_job_run:' .. status
+  -- Its id follows from the run's, which ends once.
+  local payload = '{"sync_job_run_id":"' .. run .. '"}'
+  start_workflows(base, redis.call('HGET', run_key, 'environment'), 'evt_' .. run:sub(5), event_type, payload, now)
   if subscribed(state[5], event_type) then
     stream_push(base, run, run_key, state[6], 'c', event_type, 0, 0, '')
     stream_schedule(base, run, run_key, 'c', now)

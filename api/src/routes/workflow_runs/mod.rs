@@ -1,0 +1,3 @@
+//! `/workflow-run`: what workflows did.
+pub mod get;
+pub mod list;
