@@ -114,7 +114,15 @@ impl Expression {
     /// # Errors
     /// What JSONata calls an error, and each bound of this module when it is passed.
     pub fn evaluate(&self, input: &Value) -> Result<Option<Value>, EvaluationError> {
-        catch_unwind(AssertUnwindSafe(|| self.run(input)))
+        self.evaluate_within(input, MAX_TIME)
+    }
+
+    fn evaluate_within(
+        &self,
+        input: &Value,
+        time: Duration,
+    ) -> Result<Option<Value>, EvaluationError> {
+        catch_unwind(AssertUnwindSafe(|| self.run(input, time)))
             .unwrap_or_else(|_| Err("the JSONata engine crashed on it".to_owned()))
             .map_err(|message| EvaluationError::new(message, &self.0.source, input))
     }
@@ -128,8 +136,8 @@ impl Expression {
         Ok(self.evaluate(input)?.is_some_and(|value| truth(&value)))
     }
 
-    fn run(&self, input: &Value) -> Result<Option<Value>, String> {
-        let deadline = Instant::now() + MAX_TIME;
+    fn run(&self, input: &Value, time: Duration) -> Result<Option<Value>, String> {
+        let deadline = Instant::now() + time;
         let session = Rc::new(Session::exact());
         let marked = convert::into_engine(input, &session)?;
         if session.has_no_numbers() {
