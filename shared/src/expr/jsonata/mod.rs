@@ -8,11 +8,11 @@
 //! **Bounds.** An evaluation ends by itself, whatever the expression and the
 //! input: [`MAX_TIME`], [`MAX_DEPTH`], [`MAX_SEQUENCE`] are the engine's own,
 //! checked between two steps; what a single step may make is bounded by
-//! [`MAX_WEIGHT`], for which [`rewrite`] puts checks into the expression. An
+//! [`MAX_WEIGHT`], for which `rewrite.rs` puts checks into the expression. An
 //! evaluation blocks its thread for up to [`MAX_TIME`] and does no I/O; `$eval` is refused.
 //!
 //! **Numbers stay exact.** The engine computes in doubles. A number of the input that a
-//! double may not carry ([`exact`]) is replaced by a marker while the expression runs and is
+//! double may not carry (`exact.rs`) is replaced by a marker while the expression runs and is
 //! put back afterwards, so that what is only carried over, compared for equality, or turned
 //! into text keeps its digits; where it is computed with, it counts as the nearest double.
 //! Literals of the expression are doubles.
