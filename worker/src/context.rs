@@ -17,7 +17,7 @@ use shared::{
     model::{
         account::{Account, AccountStatus},
         event::StreamName,
-        run::RunSpec,
+        run::{ErrorHandling, RunSpec},
         webhook::{SignatureEncoding, Webhook},
     },
     plan::Plan,
@@ -398,6 +398,18 @@ impl DeliveredRun {
         match self {
             Self::Compiled(run) => &run.spec,
             Self::Bare { spec, .. } => spec,
+        }
+    }
+
+    /// Whether errors of a node are told together.
+    #[must_use]
+    pub fn batches_errors(&self, node: usize) -> bool {
+        match self {
+            Self::Compiled(run) => {
+                let node = run.plan.nodes.get(node);
+                node.is_some_and(|node| node.policy(&run.spec) == ErrorHandling::Batch)
+            }
+            Self::Bare { state, .. } => state.contains_key(&format!("n{node}:batch_errors")),
         }
     }
 

@@ -14,6 +14,7 @@ pub(super) const METHOD_ROOTS: &[&str] = &[
     "id",
     "query",
     "body",
+    "path",
     "credentials",
     "context",
     "account",

@@ -86,7 +86,7 @@ pub enum RequestError {
 
 impl Method {
     /// The request of the page at `cursor`. The scope's roots: `id`, `query` (the
-    /// job's rendered query), `body`, `credentials`, `context`, `account`, `args`, `run`.
+    /// job's rendered query), `body`, `path`, `credentials`, `context`, `account`, `args`, `run`.
     ///
     /// # Errors
     /// A placeholder without value, a URL or header that isn't one, a next link of a foreign origin.

@@ -301,6 +301,24 @@ pub fn record_error_details(mut error: Map<String, Value>) -> Map<String, Value>
     details
 }
 
+/// Payload of `record_error` under `batch`: all errors of one stream, so resource, name and method are those of each.
+#[must_use]
+pub fn record_errors_details(errors: Vec<Map<String, Value>>) -> Map<String, Value> {
+    let mut details = Map::new();
+    let mut listed = Vec::with_capacity(errors.len());
+    for error in errors {
+        let mut one = record_error_details(error);
+        for name in ["resource", "name", "method"] {
+            if let Some(value) = one.remove(name) {
+                details.insert(name.to_owned(), value);
+            }
+        }
+        listed.push(Value::Object(one));
+    }
+    details.insert("errors".to_owned(), Value::Array(listed));
+    details
+}
+
 /// Payload of the terminal event; nothing in it changes once the event is queued.
 #[must_use]
 pub fn terminal_details(view: &RunView) -> Map<String, Value> {

@@ -18,6 +18,20 @@ pub enum ErrorHandling {
     Ignore,
     /// The run fails at once.
     FailFast,
+    /// As `ignore`; errors that come together are told in one event.
+    Batch,
+}
+
+impl ErrorHandling {
+    /// The word in JSON and in the store.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ignore => "ignore",
+            Self::FailFast => "fail_fast",
+            Self::Batch => "batch",
+        }
+    }
 }
 
 /// Who started the run.

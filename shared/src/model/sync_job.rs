@@ -33,8 +33,59 @@ pub struct SyncJob {
 }
 
 /// What a sync job says besides its resources; a run keeps those it started with.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct JobOptions {}
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct JobOptions {
+    /// `previous_run_date` where there is no previous run.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub first_run_date: Option<Timestamp>,
+    /// How far before the previous run `previous_run_date` lies, for records that appear late.
+    #[serde(default)]
+    #[schema(required = false, maximum = 525_600)]
+    pub lookback_minutes: u32,
+    /// Whether mapped records keep the source's under `remote_data`.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub include_remote_data: bool,
+}
+
+/// A year.
+const MAX_LOOKBACK_MINUTES: u64 = 525_600;
+
+impl JobOptions {
+    fn read(fields: &mut Fields<'_>, faults: &mut Faults) -> Self {
+        let at = fields.pointer("first_run_date");
+        let first_run_date = fields.string("first_run_date", faults).and_then(|text| {
+            text.parse()
+                .map_err(|_| {
+                    faults.push(
+                        at,
+                        format!("`{text}` is no date and time of RFC 3339, such as `2024-05-01T00:00:00Z`"),
+                    );
+                })
+                .ok()
+        });
+        let lookback = fields.integer("lookback_minutes", 0..=MAX_LOOKBACK_MINUTES, faults);
+        Self {
+            first_run_date,
+            lookback_minutes: lookback
+                .and_then(|minutes| u32::try_from(minutes).ok())
+                .unwrap_or(0),
+            include_remote_data: fields
+                .boolean("include_remote_data", faults)
+                .unwrap_or(false),
+        }
+    }
+
+    /// `previous_run_date` of a resource, given its watermark: the start of the last run that brought it whole.
+    #[must_use]
+    pub fn previous_run(&self, watermark: Option<Timestamp>) -> Option<Timestamp> {
+        let lookback = i64::from(self.lookback_minutes) * 60_000;
+        watermark
+            .map(|watermark| Timestamp((watermark.0 - lookback).max(0)))
+            .or(self.first_run_date)
+    }
+}
 
 impl SyncJob {
     /// What a client may set, as it is now.
@@ -45,6 +96,7 @@ impl SyncJob {
             label: self.label.clone(),
             error_handling: self.error_handling,
             resources: self.resources.clone(),
+            options: self.options.clone(),
         }
     }
 }
@@ -60,6 +112,8 @@ pub struct SyncJobInput {
     /// The resources, each with `resource`, `method` and what the guide to sync jobs describes.
     #[schema(value_type = Vec<Object>, min_items = 1)]
     pub resources: Value,
+    #[serde(flatten)]
+    pub options: JobOptions,
 }
 
 /// Fields of a sync job that only the server sets.
@@ -70,7 +124,6 @@ const NOT_YET: &[&str] = &[
     "args_validation",
     "mutex_key",
     "max_duration_minutes",
-    "first_run_date",
     "events_to_send",
     "run_if",
     "concurrency",
@@ -95,6 +148,7 @@ impl SyncJobInput {
         let label = label(&mut fields, "label", &mut faults);
         let error_handling =
             read_error_handling(&mut fields, &mut faults).unwrap_or(ErrorHandling::Ignore);
+        let options = JobOptions::read(&mut fields, &mut faults);
         for name in NOT_YET {
             fields.not_supported_yet(name, &mut faults);
         }
@@ -107,25 +161,20 @@ impl SyncJobInput {
                 label,
                 error_handling,
                 resources,
+                options,
             });
         (input, faults)
     }
 }
 
-/// `error_handling` of a job or a run.
+/// `error_handling` of a job, one of its resources, or a run.
 pub fn read_error_handling(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<ErrorHandling> {
-    if fields.value("error_handling").and_then(Value::as_str) == Some("batch") {
-        faults.push(
-            fields.pointer("error_handling"),
-            "`batch` is not supported yet; use `ignore` or `fail_fast`",
-        );
-        return None;
-    }
     fields.choice(
         "error_handling",
         &[
             ("ignore", ErrorHandling::Ignore),
             ("fail_fast", ErrorHandling::FailFast),
+            ("batch", ErrorHandling::Batch),
         ],
         faults,
     )
@@ -138,7 +187,7 @@ mod tests {
 
     #[test]
     fn fields_of_later_versions_are_refused_and_not_ignored() {
-        let body = json!({"integration_name": "x", "resources": [], "mutex_key": "{{account.id}}", "error_handling": "batch",
+        let body = json!({"integration_name": "x", "resources": [], "mutex_key": "{{account.id}}", "error_handling": "stop",
                           "default_runtime_version": 3, "meta": {}});
         let (_, faults) = SyncJobInput::read(&body, EnvironmentId::from_bits(1));
         let pointers: Vec<_> = faults
@@ -147,6 +196,51 @@ mod tests {
             .map(|fault| fault.pointer.as_str())
             .collect();
         assert_eq!(pointers, ["/error_handling", "/mutex_key"]);
+    }
+
+    fn options(body: Value) -> (Option<JobOptions>, Faults) {
+        let mut job = json!({"integration_name": "x", "resources": []});
+        job.as_object_mut()
+            .expect("an object")
+            .extend(body.as_object().expect("an object").clone());
+        let (input, faults) = SyncJobInput::read(&job, EnvironmentId::from_bits(1));
+        (input.map(|input| input.options), faults)
+    }
+
+    #[test]
+    fn a_first_run_date_stands_in_for_a_previous_run_and_a_lookback_is_taken_off_one() {
+        let (read, faults) =
+            options(json!({"first_run_date": "2024-05-01T02:00:00+02:00", "lookback_minutes": 90}));
+        assert!(faults.is_empty(), "{faults}");
+        let read = read.expect("options");
+        let date = |text: &str| Some(text.parse::<Timestamp>().expect("a date"));
+        assert_eq!(read.previous_run(None), date("2024-05-01T00:00:00Z"));
+        assert_eq!(
+            read.previous_run(date("2024-06-01T01:00:00Z")),
+            date("2024-05-31T23:30:00Z")
+        );
+        assert_eq!(JobOptions::default().previous_run(None), None);
+    }
+
+    #[test]
+    fn dates_and_lookbacks_that_are_none_are_refused() {
+        let (_, faults) = options(
+            json!({"first_run_date": "May 1st", "lookback_minutes": 525_601, "include_remote_data": "yes"}),
+        );
+        let pointers: Vec<_> = faults
+            .as_slice()
+            .iter()
+            .map(|fault| fault.pointer.as_str())
+            .collect();
+        assert_eq!(
+            pointers,
+            [
+                "/first_run_date",
+                "/lookback_minutes",
+                "/include_remote_data"
+            ]
+        );
+        assert!(!options(json!({"lookback_minutes": -1})).1.is_empty());
     }
 
     #[test]

@@ -2,28 +2,43 @@
 //! whole.
 //!
 //! [`Plan::compile`] goes in four steps, each over all resources, so that every
-//! fault is named at once: read the fields of each (`read`), look up its method,
-//! resolve `depends_on` to parents (`graph`), and see that every placeholder can
-//! be filled (`placeholders`). Nodes are then sorted parents first; the order of
-//! the document is kept otherwise.
+//! fault is named at once: read the fields of each (`read`, `loops`, `recurse`),
+//! look up its method (`requests`), resolve `depends_on` to parents (`graph`), and
+//! see that every placeholder can be filled (`placeholders`). Nodes are then sorted
+//! parents first; the order of the document is kept otherwise.
 //!
 //! No I/O: the API compiles a job to check it, a worker to carry it out.
 
 mod graph;
+mod loops;
 mod placeholders;
 mod read;
+mod recurse;
+mod requests;
 
+#[cfg(test)]
+mod loop_tests;
+#[cfg(test)]
+mod recurse_tests;
 #[cfg(test)]
 mod tests;
 
 use serde_json::Value;
 
+pub use loops::{LOOP_ITEM, Loop, LoopError, MAX_LOOP_BYTES, MAX_LOOP_ITEMS};
+pub use placeholders::Source;
+pub use recurse::{Given, MAX_RECURSION, Recursion};
+
 use crate::{
-    expr::{path::Path, template::Template},
+    expr::{
+        path::Path,
+        template::{Scope, Template, Unresolved},
+    },
     fault::{Faults, child, kind_of},
-    integration::{Integration, Method},
-    model::run::ErrorHandling,
+    integration::Integration,
+    model::run::{ErrorHandling, RunSpec},
 };
+use placeholders::Needs;
 use read::Resource;
 
 /// Nodes of one sync job at most.
@@ -54,6 +69,16 @@ pub struct Node {
     pub query: Template,
     pub id: Option<Template>,
     pub body: Option<Template>,
+    /// An object: values for the placeholders of the method's path.
+    pub path: Option<Template>,
+    /// Run once for each element of an array.
+    pub loop_on: Option<Loop>,
+    /// Call again for records for which a condition holds.
+    pub recurse: Option<Recursion>,
+    /// Each placeholder of the node, with what fills it.
+    pub placeholders: Vec<(String, Source)>,
+    /// Those that are parts of the current element of a loop.
+    pub elements: Vec<Carried>,
     /// What descendants need out of each record of this node.
     pub carried: Vec<Carried>,
     /// Whether `previous_run_date` is used.
@@ -115,79 +140,52 @@ impl Plan {
             .map(|(index, value)| Resource::read(value, child(POINTER, index), faults))
             .collect();
         for resource in resources.iter().flatten() {
-            let method =
-                integration.and_then(|integration| find_method(resource, integration, faults));
+            let method = integration
+                .and_then(|integration| requests::find_method(resource, integration, faults));
             if let Some(method) = method {
-                check_request(resource, method, faults);
+                requests::check(resource, method, faults);
             }
         }
         check_names(&resources, faults);
         let graph = graph::resolve(&resources, faults);
-        let carried = placeholders::check(&resources, &graph, faults);
+        let needs = placeholders::check(&resources, &graph, faults);
         if resources.iter().any(Option::is_none) || !faults.is_empty() {
             return Vec::new();
         }
-        sorted(resources.into_iter().flatten().collect(), &graph, carried)
+        sorted(resources.into_iter().flatten().collect(), &graph, needs)
     }
 }
 
-/// The method of a resource; a fault at `resource` or `method` that says what there is.
-fn find_method<'i>(
-    resource: &Resource,
-    integration: &'i Integration,
-    faults: &mut Faults,
-) -> Option<&'i Method> {
-    if let Err(problem) = integration.check_resource(&resource.resource) {
-        faults.push(child(&resource.pointer, "resource"), problem);
-        return None;
+impl Node {
+    /// What happens when a fetch of this node is given up.
+    #[must_use]
+    pub fn policy(&self, run: &RunSpec) -> ErrorHandling {
+        self.error_handling.unwrap_or(run.error_handling)
     }
-    integration
-        .method(&resource.resource, &resource.method)
-        .map_err(|problem| faults.push(child(&resource.pointer, "method"), problem))
-        .ok()
-}
 
-/// Whether the method gets what it needs, and needs what it gets.
-fn check_request(resource: &Resource, method: &Method, faults: &mut Faults) {
-    let pointer = |field: &str| child(&resource.pointer, field);
-    let missing = method.missing(
-        &resource.raw_query,
-        resource.id.is_some(),
-        resource.raw_body.as_ref(),
-    );
-    for placeholder in missing {
-        let field = if placeholder.starts_with("id") {
-            "id"
-        } else if placeholder.starts_with("body") {
-            "body"
-        } else {
-            "query"
+    /// What the job gives for a request at a level of recursion; 0 is the first call.
+    ///
+    /// # Errors
+    /// A placeholder without value.
+    pub fn given(&self, scope: &Scope<'_>, depth: u32) -> Result<Given, Unresolved> {
+        let render = |template: &Template| -> Result<Value, Unresolved> {
+            Ok(template.render(scope)?.unwrap_or(Value::Null))
         };
-        faults.push(
-            pointer(field),
-            format!(
-                "`{}` of `{}` needs `{{{{{placeholder}}}}}`; give it here",
-                resource.method, resource.resource
-            ),
-        );
-    }
-    if resource.id.is_some() && !method.uses_id() {
-        faults.push(
-            pointer("id"),
-            format!(
-                "`{}` of `{}` takes no id; use `query`, or the method `get`",
-                resource.method, resource.resource
-            ),
-        );
-    }
-    if resource.body.is_some() && !method.uses_body() {
-        faults.push(
-            pointer("body"),
-            format!(
-                "`{}` of `{}` sends no body; use `query`",
-                resource.method, resource.resource
-            ),
-        );
+        let mut given = Given {
+            query: match render(&self.query)? {
+                Value::Null => Value::Object(serde_json::Map::new()),
+                query => query,
+            },
+            id: self.id.as_ref().map(render).transpose()?,
+            body: self.body.as_ref().map(render).transpose()?,
+            path: self.path.as_ref().map(render).transpose()?,
+        };
+        if depth > 0
+            && let Some(recursion) = &self.recurse
+        {
+            recursion.apply(&mut given, scope)?;
+        }
+        Ok(given)
     }
 }
 
@@ -214,11 +212,7 @@ fn check_names(resources: &[Option<Resource>], faults: &mut Faults) {
 }
 
 /// The nodes with parents first; only called when there are no faults.
-fn sorted(
-    resources: Vec<Resource>,
-    graph: &graph::Graph,
-    mut carried: Vec<Vec<Carried>>,
-) -> Vec<Node> {
+fn sorted(resources: Vec<Resource>, graph: &graph::Graph, mut needs: Vec<Needs>) -> Vec<Node> {
     let mut place = vec![0; resources.len()];
     for (index, &original) in graph.order.iter().enumerate() {
         place[original] = index;
@@ -233,6 +227,15 @@ fn sorted(
         if let Some(parent) = parent {
             nodes[parent].children.push(index);
         }
+        let needs = std::mem::take(&mut needs[original]);
+        let placeholders = needs.filled.into_iter().map(|(placeholder, source)| {
+            let source = match source {
+                Source::Ancestor(at, path) => Source::Ancestor(place[at], path),
+                Source::Element(at, path) => Source::Element(place[at], path),
+                other => other,
+            };
+            (placeholder, source)
+        });
         nodes.push(Node {
             index,
             incremental: resource.uses_previous_run_date(),
@@ -244,7 +247,16 @@ fn sorted(
             query: resource.query,
             id: resource.id,
             body: resource.body,
-            carried: std::mem::take(&mut carried[original]),
+            path: resource.path,
+            loop_on: resource
+                .loop_on
+                .map(|over| Loop::new(over, needs.from_parent, needs.spent)),
+            recurse: resource
+                .recurse
+                .and_then(|read| Recursion::new(read, needs.looked_at, needs.recursed)),
+            placeholders: placeholders.collect(),
+            elements: needs.elements,
+            carried: needs.carried,
             persist: resource.persist,
             error_handling: resource.error_handling,
         });

@@ -2,25 +2,39 @@
 
 use serde_json::{Map, Value};
 
-use super::placeholders::PREVIOUS_RUN_DATE;
+use super::{loops, placeholders::PREVIOUS_RUN_DATE, recurse};
 use crate::{
     expr::template::Template,
     fault::{Faults, Fields, child, kind_of},
-    model::run::ErrorHandling,
+    model::{run::ErrorHandling, sync_job::read_error_handling},
 };
 
 /// Characters of a name at most: model, `/`, resource.
 const MAX_NAME_LENGTH: usize = 129;
 
 /// Fields of the contract that this version lacks.
-const LATER: &[&str] = &[
-    "path",
-    "loop_on",
-    "recurse",
-    "filter",
-    "map",
-    "include_remote_data",
-];
+const LATER: &[&str] = &["filter", "map"];
+
+/// Where in a resource a placeholder stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In what makes a request.
+    Request,
+    /// In `loop_on`.
+    Loop,
+    /// In `recurse.if`, where `record` is the record that is looked at.
+    Condition,
+    /// In `recurse.config`, likewise.
+    Recursion,
+}
+
+/// A placeholder of a resource.
+#[derive(Debug, Clone)]
+pub(super) struct Used {
+    pub place: Place,
+    pub path: String,
+    pub pointer: String,
+}
 
 /// One resource as it was given, templates compiled.
 #[derive(Debug)]
@@ -43,6 +57,10 @@ pub(super) struct Resource {
     pub id: Option<Template>,
     pub body: Option<Template>,
     pub raw_body: Option<Value>,
+    pub path: Option<Template>,
+    pub raw_path: Option<Value>,
+    pub loop_on: Option<loops::Over>,
+    pub recurse: Option<recurse::Read>,
     pub persist: bool,
     pub error_handling: Option<ErrorHandling>,
 }
@@ -71,24 +89,29 @@ impl Resource {
             |query| Value::Object(query.clone()),
         );
         let query = Template::compile(&raw_query, &at, faults);
-        let at = fields.pointer("id");
-        let id = fields.value("id").and_then(|id| {
-            if id.is_string() || id.is_number() {
-                return Some(Template::compile(id, &at, faults));
-            }
-            faults.push(
-                &at,
-                format!("must be a string or number, is {}", kind_of(id)),
-            );
-            None
-        });
+        let id = read_id(&mut fields, faults);
         let at = fields.pointer("body");
         let raw_body = fields.value("body").cloned();
         let body = raw_body
             .as_ref()
             .map(|body| Template::compile(body, &at, faults));
+        let at = fields.pointer("path");
+        let raw_path = fields
+            .object("path", faults)
+            .map(|path| Value::Object(path.clone()));
+        let path = raw_path
+            .as_ref()
+            .map(|path| Template::compile(path, &at, faults));
+        let loop_on = loops::Over::read(&mut fields, faults);
+        let recurse = recurse::Read::read(&mut fields, faults);
         let persist = fields.boolean("persist", faults).unwrap_or(true);
         let error_handling = read_error_handling(&mut fields, faults);
+        if fields.value("include_remote_data").is_some() {
+            faults.push(
+                fields.pointer("include_remote_data"),
+                "belongs to the job as a whole; put it beside `resources`",
+            );
+        }
         for later in LATER {
             fields.not_supported_yet(later, faults);
         }
@@ -106,25 +129,52 @@ impl Resource {
             id,
             body,
             raw_body,
+            path,
+            raw_path,
+            loop_on,
+            recurse,
             persist,
             error_handling,
         })
     }
 
-    /// Every placeholder of the resource, with its pointer.
-    pub fn placeholders(&self) -> Vec<(String, String)> {
-        let templates = [Some(&self.query), self.id.as_ref(), self.body.as_ref()];
-        templates
+    /// Every placeholder of the resource.
+    pub fn placeholders(&self) -> Vec<Used> {
+        let request = [
+            Some(&self.query),
+            self.id.as_ref(),
+            self.body.as_ref(),
+            self.path.as_ref(),
+        ];
+        let over = self.loop_on.as_ref().map(|over| &over.template);
+        let recurse = self.recurse.as_ref();
+        let condition = recurse.and_then(|read| read.condition.as_ref());
+        let config = recurse.into_iter().flat_map(recurse::Read::config);
+        let places = request
             .into_iter()
             .flatten()
-            .flat_map(Template::paths)
+            .map(|template| (Place::Request, template))
+            .chain(over.map(|template| (Place::Loop, template)))
+            .chain(condition.map(|template| (Place::Condition, template)))
+            .chain(config.map(|template| (Place::Recursion, template)));
+        places
+            .flat_map(|(place, template)| {
+                template
+                    .paths()
+                    .into_iter()
+                    .map(move |(path, pointer)| Used {
+                        place,
+                        path,
+                        pointer,
+                    })
+            })
             .collect()
     }
 
     pub fn uses_previous_run_date(&self) -> bool {
         self.placeholders()
             .iter()
-            .any(|(path, _)| path == PREVIOUS_RUN_DATE)
+            .any(|used| used.path == PREVIOUS_RUN_DATE)
     }
 
     /// How placeholders write the name: `wms/orders` is `wms.orders`.
@@ -168,22 +218,18 @@ fn read_depends_on(fields: &mut Fields<'_>, faults: &mut Faults) -> Vec<(String,
     }
 }
 
-fn read_error_handling(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<ErrorHandling> {
-    if fields
-        .value("error_handling")
-        .is_some_and(|value| value == "batch")
-    {
-        fields.not_supported_yet("error_handling", faults);
-        return None;
+/// `id` of a resource or of its recursion.
+pub(super) fn read_id(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<Template> {
+    let at = fields.pointer("id");
+    let id = fields.value("id")?;
+    if id.is_string() || id.is_number() {
+        return Some(Template::compile(id, &at, faults));
     }
-    fields.choice(
-        "error_handling",
-        &[
-            ("ignore", ErrorHandling::Ignore),
-            ("fail_fast", ErrorHandling::FailFast),
-        ],
-        faults,
-    )
+    faults.push(
+        &at,
+        format!("must be a string or number, is {}", kind_of(id)),
+    );
+    None
 }
 
 /// No dots: placeholders write the name with dots for slashes.

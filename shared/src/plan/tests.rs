@@ -13,6 +13,7 @@ fn integration() -> Integration {
         "config": {
             "base_url": "https://api.acme.test",
             "resources": {
+                "bins": {"list": {"path": "/warehouses/{{path.warehouse}}/bins"}},
                 "orders": {"list": {"path": "/orders"}, "get": {"path": "/orders/{{id}}"}},
                 "lines": {"list": {"path": "/orders/{{query.order_id}}/lines"}},
                 "parts": {"list": {"path": "/parts"}, "search": {"path": "/parts/search", "method": "post"}},
@@ -26,11 +27,11 @@ fn integration() -> Integration {
     Integration::compile(&document).expect("a sound document")
 }
 
-fn plan(resources: Value) -> Plan {
+pub(super) fn plan(resources: Value) -> Plan {
     Plan::compile(&resources, &integration()).expect("a sound job")
 }
 
-fn faults(resources: Value) -> Vec<String> {
+pub(super) fn faults(resources: Value) -> Vec<String> {
     let faults = Plan::compile(&resources, &integration()).expect_err("faults");
     faults
         .as_slice()
@@ -39,8 +40,12 @@ fn faults(resources: Value) -> Vec<String> {
         .collect()
 }
 
-fn carried(node: &Node) -> Vec<(&str, &str)> {
-    node.carried
+pub(super) fn carried(node: &Node) -> Vec<(&str, &str)> {
+    pairs(&node.carried)
+}
+
+pub(super) fn pairs(carried: &[Carried]) -> Vec<(&str, &str)> {
+    carried
         .iter()
         .map(|carried| (carried.placeholder.as_str(), carried.path.as_str()))
         .collect()
@@ -131,7 +136,7 @@ fn every_fault_of_a_job_is_named_at_once_with_its_pointer() {
             {"resource": "wms/order"},
             {"resource": "orders", "method": "lst", "dependson": "x"},
             {"resource": "orders", "method": "get"},
-            {"resource": "orders", "name": "a.b", "id": true, "query": [1], "error_handling": "batch", "loop_on": "x"},
+            {"resource": "orders", "name": "a.b", "id": true, "query": [1], "error_handling": "batch", "loop_on": 3},
             7,
             {"method": "list"},
             {"resource": "parts", "error_handling": "stop", "filter": "x", "persist": "no", "body": {}, "id": 4}
@@ -141,14 +146,13 @@ fn every_fault_of_a_job_is_named_at_once_with_its_pointer() {
             "/resources/3/name: `a.b` is no name; use letters, digits, `_`, `-` and `/`, starting with a letter or digit, at most 129 characters",
             "/resources/3/query: must be an object, is an array",
             "/resources/3/id: must be a string or number, is a boolean",
-            "/resources/3/error_handling: is not supported yet; leave it out",
-            "/resources/3/loop_on: is not supported yet; leave it out",
+            "/resources/3/loop_on: must be an array, a placeholder such as `{{args.warehouses}}` or the name of an argument, is a number",
             "/resources/4: must be an object, is a number",
             "/resources/5/resource: is required",
             "/resources/6/persist: must be a boolean, is a string",
-            "/resources/6/error_handling: must be one of `ignore`, `fail_fast`",
+            "/resources/6/error_handling: must be one of `ignore`, `fail_fast`, `batch`",
             "/resources/6/filter: is not supported yet; leave it out",
-            "/resources/0/resource: the integration `acme` has no resource `wms/order`; it has `wms/orders`, `wms/order-items`, `orders`, `lines` and `parts`; did you mean `wms/orders`?",
+            "/resources/0/resource: the integration `acme` has no resource `wms/order`; it has `wms/orders`, `wms/order-items`, `bins`, `orders`, `lines` and `parts`; did you mean `wms/orders`?",
             "/resources/1/method: `orders` has no method `lst`; it has `list` and `get`; did you mean `list`?",
             "/resources/2/id: `get` of `orders` needs `{{id}}`; give it here",
             "/resources/6/id: `list` of `parts` takes no id; use `query`, or the method `get`",
@@ -224,11 +228,11 @@ fn a_placeholder_that_nothing_can_fill_is_refused_with_the_reason() {
             "/resources/1/query/a: `{{resources.orders.id}}` can't be filled: this resource doesn't depend on `orders`; add it to `depends_on`",
             "/resources/2/query/a: `{{resources.orders}}` can't be filled: name a field of the parent's record, such as `id`, after the resource",
             "/resources/2/query/b: `{{resources.order.id}}` can't be filled: it names no resource of this job; did you mean `orders`?",
-            "/resources/2/query/c: `{{arg.x}}` can't be filled: placeholders start with `resources`, `previous_run_date`, `args`, `context`, `account` or `run`; did you mean `args`?",
+            "/resources/2/query/c: `{{arg.x}}` can't be filled: placeholders start with `resources`, `previous_run_date`, `args`, `context`, `account`, `run` or `loop`; did you mean `args`?",
             "/resources/2/query/d: `{{account.tenant}}` can't be filled: `account` has `id` and `tenant_id`; did you mean `tenant_id`?",
             "/resources/2/query/e: `{{run.finished_at}}` can't be filled: `run` has `id` and `started_at`",
             "/resources/2/query/f: `{{previous_run_date.x}}` can't be filled: `previous_run_date` has no fields",
-            "/resources/2/query/g: `{{loop.item}}` can't be filled: `loop_on` is not supported yet",
+            "/resources/2/query/g: `{{loop.item}}` can't be filled: neither this resource nor one that it depends on has `loop_on`",
             "/resources/2/query/h: `{{credentials.k}}` can't be filled: credentials are for the integration alone",
             "/resources/2/query/m: `{{resources.wms.orders.id}}` can't be filled: it names the resource itself",
         ]

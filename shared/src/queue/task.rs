@@ -35,10 +35,20 @@ pub struct FetchBody {
     /// Placeholder → value: `{"resources.wms.orders.id":7}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parents: BTreeMap<String, Value>,
+    /// Whether the element of the node's loop is among `parents`. A task of a looping node without it makes one of
+    /// these for each element, and no request.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub looped: bool,
+    /// Level of recursion; 0 is the first call.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub depth: u32,
+    /// Why there is no request to make: a task that is only there to be told as failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<TaskFault>,
     /// The page to fetch; `None`: the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
-    /// Records of that page already committed.
+    /// Records of that page already committed; of a loop, elements.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub skip: u64,
     /// Digest of those records; a page that begins otherwise is committed anew.
@@ -47,6 +57,29 @@ pub struct FetchBody {
     /// How often that page was begun anew since it had changed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub restarts: u64,
+}
+
+/// An error that was found before any request, in the record that the task is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskFault {
+    pub code: String,
+    pub message: String,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_first(depth: &u32) -> bool {
+    *depth == 0
 }
 
 #[expect(

@@ -270,10 +270,7 @@ impl Store {
             .arg(handle.node)
             .arg(failure.requests)
             .arg(&failure.error)
-            .arg(match failure.policy {
-                ErrorHandling::Ignore => "ignore",
-                ErrorHandling::FailFast => "fail_fast",
-            })
+            .arg(failure.policy.as_str())
             .arg(failure.code)
             .arg(failure.message)
             .arg(failure.resource)

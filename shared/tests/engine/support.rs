@@ -41,6 +41,7 @@ pub fn parent_and_child(stored: bool) -> Vec<NodeLayout> {
         gate: None,
         gated: Vec::new(),
         previous_run_ms: None,
+        batch_errors: false,
     };
     vec![
         NodeLayout {

@@ -8,7 +8,7 @@
 
 use shared::{
     ids::RunId,
-    model::event,
+    model::{event, run::ErrorHandling},
     queue::task::FetchBody,
     store::{
         fetches::FetchStep,
@@ -135,7 +135,11 @@ async fn layout(context: &Context, run: &LoadedRun) -> Result<Vec<NodeLayout>, L
             stored: node.persist && records_wanted,
             gate: None,
             gated: Vec::new(),
-            previous_run_ms: watermarks.get(&node.name).map(|time| time.0),
+            previous_run_ms: spec
+                .options
+                .previous_run(watermarks.get(&node.name).copied())
+                .map(|time| time.0),
+            batch_errors: node.policy(spec) == ErrorHandling::Batch,
         })
         .collect();
     for index in 0..nodes.len() {

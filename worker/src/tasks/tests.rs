@@ -150,6 +150,7 @@ async fn a_fetch_of_a_run_that_cannot_be_read_is_given_up_after_its_attempts() {
         gate: None,
         gated: Vec::new(),
         previous_run_ms: None,
+        batch_errors: false,
     };
     let start = RunStart {
         task: &start.id,

@@ -5,7 +5,7 @@ use serde_json::Value;
 use shared::{
     clock::Timestamp,
     ids::{EnvironmentId, SyncJobId},
-    model::sync_job::{JobOptions, SyncJob, SyncJobInput},
+    model::sync_job::{SyncJob, SyncJobInput},
     store::objects::Creation,
 };
 
@@ -52,7 +52,7 @@ async fn make(
         label: input.label,
         error_handling: input.error_handling,
         resources: input.resources,
-        options: JobOptions::default(),
+        options: input.options,
         created_at: now,
         updated_at: now,
         deleted_at: None,

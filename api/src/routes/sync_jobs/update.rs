@@ -74,5 +74,6 @@ fn take(job: &mut SyncJob, input: &SyncJobInput) {
     job.label.clone_from(&input.label);
     job.error_handling = input.error_handling;
     job.resources.clone_from(&input.resources);
+    job.options.clone_from(&input.options);
     job.updated_at = Timestamp::now();
 }

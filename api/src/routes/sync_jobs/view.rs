@@ -5,7 +5,10 @@ use serde_json::Value;
 use shared::{
     clock::Timestamp,
     ids::{EnvironmentId, SyncJobId},
-    model::{run::ErrorHandling, sync_job::SyncJob},
+    model::{
+        run::ErrorHandling,
+        sync_job::{JobOptions, SyncJob},
+    },
 };
 
 /// Which resources are synced, and how they depend on each other.
@@ -20,6 +23,8 @@ pub struct SyncJobView {
     /// As given.
     #[schema(value_type = Vec<Object>)]
     pub resources: Value,
+    #[serde(flatten)]
+    pub options: JobOptions,
     #[schema(value_type = String)]
     pub environment_id: EnvironmentId,
     #[schema(value_type = String, format = DateTime)]
@@ -36,6 +41,7 @@ impl From<&SyncJob> for SyncJobView {
             label: job.label.clone(),
             error_handling: job.error_handling,
             resources: job.resources.clone(),
+            options: job.options.clone(),
             environment_id: job.environment_id,
             created_at: job.created_at,
             updated_at: job.updated_at,

@@ -109,17 +109,42 @@ impl Method {
         self.verb != http::Method::GET
     }
 
+    /// The verb of its requests.
+    #[must_use]
+    pub fn verb(&self) -> &str {
+        self.verb.as_str()
+    }
+
+    /// The path of its requests, before placeholders are filled.
+    #[must_use]
+    pub fn path_text(&self) -> &str {
+        &self.path.source
+    }
+
     /// Whether a value for `{{id}}` goes anywhere.
     #[must_use]
     pub fn uses_id(&self) -> bool {
+        self.placeholders().any(|path| path == "id")
+    }
+
+    /// Whether an entry of the job's `path` goes anywhere.
+    #[must_use]
+    pub fn uses_path(&self, name: &str) -> bool {
+        self.placeholders().any(|path| {
+            let (root, rest) = split_root(path);
+            root == "path" && (rest.is_empty() || first_segment(rest) == name)
+        })
+    }
+
+    /// The placeholders of everything that makes a request.
+    fn placeholders(&self) -> impl Iterator<Item = &String> {
         let texts = [&self.base_url, &self.path];
         texts
-            .iter()
+            .into_iter()
             .flat_map(|text| &text.compiled.paths)
             .chain(self.headers.iter().flat_map(|header| &header.value.paths))
             .chain(self.query.iter().flat_map(|(_, value)| &value.paths))
             .chain(self.body.iter().flat_map(|body| &body.paths))
-            .any(|path| path == "id")
     }
 
     /// Whether an entry of the job's `body` goes anywhere.

@@ -9,9 +9,15 @@ use crate::{expr::template::Scope, integration::placeholders::split_root};
 
 impl Method {
     /// Placeholders of path, base URL, headers and body that a sync job's resource leaves without value,
-    /// given what it has for `query` (its text, before placeholders are filled), `id` and `body`.
+    /// given what it has for `query` (its text, before placeholders are filled), `id`, `body` and `path`.
     #[must_use]
-    pub fn missing(&self, query: &Value, has_id: bool, body: Option<&Value>) -> Vec<String> {
+    pub fn missing(
+        &self,
+        query: &Value,
+        has_id: bool,
+        body: Option<&Value>,
+        path: Option<&Value>,
+    ) -> Vec<String> {
         let mut missing: Vec<String> = Vec::new();
         let texts = [&self.path, &self.base_url];
         let parts = texts
@@ -21,10 +27,11 @@ impl Method {
             .chain(&self.body);
         for part in parts {
             // Whatever isn't the job's to give counts as given.
-            let given = |path: &str| match split_root(path) {
+            let given = |placeholder: &str| match split_root(placeholder) {
                 ("id", _) => has_id,
                 ("query", rest) => gives(Some(query), rest),
                 ("body", rest) => gives(body, rest),
+                ("path", rest) => gives(path, rest),
                 _ => true,
             };
             let mut filled: BTreeMap<String, Value> = part

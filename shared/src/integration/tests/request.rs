@@ -424,21 +424,21 @@ fn placeholders_that_a_job_leaves_without_value_are_known_before_the_request() {
     );
     let method = acme.method("orders", "list").expect("there");
     assert_eq!(
-        method.missing(&json!({}), false, None),
+        method.missing(&json!({}), false, None, None),
         ["query.a", "query.b|query.c", "id"]
     );
     assert_eq!(
-        method.missing(&json!({"a": 1, "c": "{{args.c}}"}), true, None),
+        method.missing(&json!({"a": 1, "c": "{{args.c}}"}), true, None, None),
         [""; 0]
     );
     let nested = compile(json!({"path": "/{{query.a.b}}"}), json!({}));
     let method = nested.method("orders", "list").expect("there");
     assert_eq!(
-        method.missing(&json!({"a": "{{args.a}}"}), false, None),
+        method.missing(&json!({"a": "{{args.a}}"}), false, None, None),
         [""; 0]
     );
     assert_eq!(
-        method.missing(&json!({"a": "x"}), false, None),
+        method.missing(&json!({"a": "x"}), false, None, None),
         ["query.a.b"]
     );
 }

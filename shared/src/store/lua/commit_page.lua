@@ -3,7 +3,8 @@
 -- ARGV 1 task, 2 token, 3 step (commits made under this claim), 4 run, 5 node, 6 `done` | `next` (next page) | `part` (same
 --      page goes on), 7 body of the task from here on, 8 requests made, 9 pages ended, 10 records fetched, 11 lease ms,
 --      12 number of chunks, then for each chunk: records, bytes;
---      then for each child task: node, position of its parent record in this commit (1 = first), body
+--      then for each child task: node, position of its parent record in this commit (1 = first), body; one of the
+--      task's own node (an element of a loop, a level of recursion) waits for what the task itself waits for
 -- Returns {`ok`|`parked`, 1 if over a mark}, or {`repeated`} (this commit was made before: its answer was lost), {`stale`}
 -- (lease lost: drop what is held), {`run_ended`} (the task is gone).
 -- A fetch whose children queue up lets them go first: above MOST_AHEAD tasks in the lane its next page waits at the end.
@@ -46,7 +47,7 @@ if children > 0 then
   local entries, number = {}, redis.call('HINCRBY', run_key, 'tasks', children) - children
   for i = 1, children do
     local kid = ARGV[at]
-    local kid_gate = first_seq and first_seq + tonumber(ARGV[at + 1]) - 1 or gate
+    local kid_gate = first_seq and kid ~= node and first_seq + tonumber(ARGV[at + 1]) - 1 or gate
     entries[i] = entry_of(run .. '.' .. number + i, 0, 0, now, 'fetch.1 ' .. kid .. ' ' .. kid_gate .. ' ' .. ARGV[at + 2])
     by_node[kid] = (by_node[kid] or 0) + 1
     at = at + 3

@@ -1,6 +1,6 @@
 -- A fetch that is given up: counted, listed, told to the webhook in order, and the run goes on or fails.
 -- KEYS 1 base
--- ARGV 1 task, 2 token, 3 run, 4 node, 5 requests made, 6 error (JSON), 7 `ignore` | `fail_fast`, 8 code, 9 message,
+-- ARGV 1 task, 2 token, 3 run, 4 node, 5 requests made, 6 error (JSON), 7 `ignore` | `batch` | `fail_fast`, 8 code, 9 message,
 --      10 resource, 11 most errors listed
 -- Returns `ok`, `stale` or `run_ended` (the task is gone).
 local base, id, run, node = KEYS[1], ARGV[1], ARGV[3], ARGV[4]
@@ -22,9 +22,9 @@ redis.call('HSETNX', run_key, n .. 'first_error', ARGV[9])
 if redis.call('RPUSH', run_key .. ':error', ARGV[6]) > tonumber(ARGV[11]) then
   redis.call('RPOP', run_key .. ':error')
 end
-if subscribed(state[3], 'sync_job_run:record_error') then
+if subscribed(state[3], RECORD_ERROR) then
   local gate = task.body:match('^%S+ %S+ (%d+)')
-  stream_push(base, run, run_key, state[2], node, 'sync_job_run:record_error', 0, gate, ARGV[6])
+  stream_push(base, run, run_key, state[2], node, RECORD_ERROR, 0, gate, ARGV[6])
 end
 task_done(base, 'fetches', id, task)
 node_task_done(base, run, run_key, node, now)

@@ -59,6 +59,8 @@ pub struct NodeLayout {
     pub gated: Vec<usize>,
     /// `previous_run_date`, ms since the epoch.
     pub previous_run_ms: Option<i64>,
+    /// Whether errors that come together are told in one event.
+    pub batch_errors: bool,
 }
 
 /// A run that is about to start.
@@ -142,6 +144,9 @@ impl Runs {
             field("stored", u8::from(node.stored).to_string());
             field("gate", index(node.gate));
             field("gated", list(&node.gated));
+            if node.batch_errors {
+                field("batch_errors", "1".to_owned());
+            }
             if let Some(previous) = node.previous_run_ms {
                 field("previous", previous.to_string());
             }
@@ -351,10 +356,6 @@ pub(super) fn add_acceptance(
     } else {
         format!(",{},", spec.event_types.join(","))
     };
-    let policy = match spec.error_handling {
-        crate::model::run::ErrorHandling::Ignore => "ignore",
-        crate::model::run::ErrorHandling::FailFast => "fail_fast",
-    };
     call.arg(spec.id.to_string())
         .arg(spec.environment_id.to_string())
         .arg(json)
@@ -364,7 +365,7 @@ pub(super) fn add_acceptance(
     call.arg("job").arg(spec.sync_job_id.to_string());
     call.arg("webhook").arg(spec.webhook_id.to_string());
     call.arg("events").arg(events);
-    call.arg("error_handling").arg(policy);
+    call.arg("error_handling").arg(spec.error_handling.as_str());
     call.arg("batch_records").arg(spec.batch_records);
     call.arg("batch_bytes").arg(spec.batch_bytes);
     call.arg("linger_ms").arg(spec.linger_ms);

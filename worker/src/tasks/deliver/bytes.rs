@@ -48,11 +48,17 @@ impl Delivery<'_> {
             return Ok(bytes.map(Bytes::from).map_err(|error| error.to_string()));
         }
         let chunk = first_chunk();
-        let object = || {
-            serde_json::from_str::<Map<String, Value>>(&chunk).map_err(|error| error.to_string())
-        };
+        let object = || read(&chunk);
         let details = match batch.event_type.as_str() {
             event::STARTED => object(),
+            event::RECORD_ERROR if self.batches_errors() => {
+                let errors: Result<Vec<_>, _> = batch
+                    .chunks
+                    .iter()
+                    .map(|chunk| read(&String::from_utf8_lossy(chunk)))
+                    .collect();
+                errors.map(event::record_errors_details)
+            }
             event::RECORD_ERROR => object().map(event::record_error_details),
             event::RATE_LIMITED => Ok(event::rate_limited_details(&chunk)),
             _ => {
@@ -64,4 +70,14 @@ impl Delivery<'_> {
         };
         Ok(details.map(|details| Bytes::from(event::run_event(spec, batch, &details))))
     }
+
+    /// Whether errors of the stream are told together.
+    fn batches_errors(&self) -> bool {
+        let node = self.handle.stream.parse().ok();
+        node.is_some_and(|node| self.run.batches_errors(node))
+    }
+}
+
+fn read(chunk: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(chunk).map_err(|error| error.to_string())
 }

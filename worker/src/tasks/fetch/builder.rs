@@ -1,15 +1,17 @@
 //! Puts records together into chunks and a part, as they come out of the splitter.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use serde_json::Value;
 use shared::{
     model::event::{close_chunk, open_chunk},
-    plan::Carried,
-    queue::task::FetchBody,
+    plan::{Carried, MAX_LOOP_BYTES, MAX_RECURSION, Node, Recursion},
+    queue::task::{FetchBody, TaskFault},
     store::fetches::{Child, Chunk},
 };
+
+use super::Fetch;
 
 /// What a child costs in a commit beside its body. It also bounds the children of one part, since Redis takes about
 /// a million arguments a call.
@@ -19,15 +21,17 @@ const CHUNK_BYTES: usize = 512;
 
 /// What a node's records turn into.
 pub(super) struct PartBuilder {
+    fetch: Arc<Fetch>,
     max_records: u32,
     max_bytes: usize,
     /// Whether record events are made; else records are only counted.
     stored: bool,
     /// Parent values as compact JSON; empty for a root.
     parents: String,
+    /// What children get beside what they need of the record.
     inherited: BTreeMap<String, Value>,
-    carried: Vec<Carried>,
-    kids: Vec<usize>,
+    /// What `recurse` is decided with; `None` for nodes without.
+    recursing: Option<Recursing>,
     chunk: Vec<u8>,
     chunk_records: u32,
     chunks: Vec<Chunk>,
@@ -36,10 +40,17 @@ pub(super) struct PartBuilder {
     bytes: usize,
 }
 
-/// Bytes of JSON that one value of a parent may have; each of its children carries it.
-const MAX_CARRIED_BYTES: usize = 16 * 1024;
+/// What the placeholders of `recurse.if` see.
+struct Recursing {
+    args: Value,
+    exact: BTreeMap<String, Value>,
+}
 
-fn is_usable(value: &Value) -> bool {
+/// Bytes of JSON that one value of a parent may have; each of its children carries it.
+pub(super) const MAX_CARRIED_BYTES: usize = 16 * 1024;
+
+/// Whether children can be fetched with the value.
+pub(super) fn is_usable(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::String(text) => !text.is_empty() && text.len() <= MAX_CARRIED_BYTES,
@@ -56,10 +67,21 @@ pub(super) struct Built {
 }
 
 impl PartBuilder {
-    pub fn new(fetch: &super::Fetch) -> Self {
+    pub fn new(fetch: &Arc<Fetch>) -> Self {
         let spec = &fetch.run.spec;
         let node = fetch.node();
         let parents = &fetch.body.parents;
+        let mut inherited = parents.clone();
+        let recursing = node.recurse.as_ref().map(|recursion| {
+            // They are of the record one level up, not of this page's.
+            for carried in &recursion.carried {
+                inherited.remove(&carried.placeholder);
+            }
+            Recursing {
+                args: fetch.run.args(),
+                exact: fetch.exact(),
+            }
+        });
         Self {
             max_records: spec.batch_records.max(1),
             max_bytes: spec.batch_bytes as usize,
@@ -69,9 +91,9 @@ impl PartBuilder {
             } else {
                 serde_json::to_string(parents).unwrap_or_default()
             },
-            inherited: parents.clone(),
-            carried: node.carried.clone(),
-            kids: node.children.clone(),
+            inherited,
+            recursing,
+            fetch: fetch.clone(),
             chunk: Vec::new(),
             chunk_records: 0,
             chunks: Vec::new(),
@@ -103,36 +125,81 @@ impl PartBuilder {
             self.chunk.extend_from_slice(record);
             self.chunk_records += 1;
         }
-        if !self.kids.is_empty() {
-            self.push_children(record);
+        let fetch = self.fetch.clone();
+        let node = fetch.node();
+        if node.children.is_empty() && node.recurse.is_none() {
+            return;
+        }
+        // Records are valid JSON by now; what is nested too deeply to be read here has no values for children.
+        let reads = node.recurse.is_some() || !node.carried.is_empty() || loops(&fetch);
+        let value = if reads {
+            serde_json::from_slice::<Value>(record).unwrap_or_default()
+        } else {
+            Value::Null
+        };
+        self.push_children(&fetch, node, &value);
+        if let Some(recursion) = &node.recurse {
+            self.recurse(&fetch, recursion, &value);
         }
     }
 
-    fn push_children(&mut self, record: &[u8]) {
-        let mut parents = self.inherited.clone();
-        if !self.carried.is_empty()
-            && let Ok(value) = serde_json::from_slice::<Value>(record)
-        {
-            for carried in &self.carried {
-                // A value that is missing, null, empty or too large is left out: the child then fails with its name.
-                if let Some(value) = carried.path.get(&value).filter(|value| is_usable(value)) {
-                    parents.insert(carried.placeholder.clone(), value.clone());
-                }
-            }
+    fn push_children(&mut self, fetch: &Fetch, node: &Node, record: &Value) {
+        if node.children.is_empty() {
+            return;
         }
+        let parents = carry(&self.inherited, &node.carried, record);
+        let mut common: Option<String> = None;
+        for &kid in &node.children {
+            let over = fetch.run.plan.nodes[kid].loop_on.as_ref();
+            let body = match over.filter(|over| !over.from_parent.is_empty()) {
+                Some(over) => looping_body(parents.clone(), &over.from_parent, record).to_json(),
+                None => common
+                    .get_or_insert_with(|| {
+                        FetchBody {
+                            parents: parents.clone(),
+                            ..FetchBody::default()
+                        }
+                        .to_json()
+                    })
+                    .clone(),
+            };
+            self.add(kid, body);
+        }
+    }
+
+    /// Another call of the node itself, if the record asks for one.
+    fn recurse(&mut self, fetch: &Fetch, recursion: &Recursion, record: &Value) {
+        let Some(recursing) = &self.recursing else {
+            return;
+        };
+        let scope = fetch.scope(&recursing.args, &recursing.exact);
+        if !recursion.holds(record, &scope) {
+            return;
+        }
+        let depth = fetch.body.depth + 1;
+        let fault = (depth > MAX_RECURSION).then(|| TaskFault {
+            code: "recursion_too_deep".to_owned(),
+            message: format!(
+                "`recurse` went {MAX_RECURSION} levels deep and would go on; see whether the records lead back to themselves"
+            ),
+        });
         let body = FetchBody {
-            parents,
+            parents: carry(&self.inherited, &recursion.carried, record),
+            looped: fetch.body.looped,
+            depth,
+            fault,
             ..FetchBody::default()
-        }
-        .to_json();
-        self.bytes += (body.len() + CHILD_BYTES) * self.kids.len();
-        for kid in &self.kids {
-            self.children.push(Child {
-                node: *kid,
-                position: self.records,
-                body: body.clone(),
-            });
-        }
+        };
+        self.add(fetch.node, body.to_json());
+    }
+
+    fn add(&mut self, node: usize, body: String) {
+        self.bytes += body.len() + CHILD_BYTES;
+        self.children.push(Child {
+            node,
+            position: self.records,
+            body,
+        });
     }
 
     fn close_chunk(&mut self) {
@@ -158,5 +225,59 @@ impl PartBuilder {
             children: std::mem::take(&mut self.children),
             records: std::mem::take(&mut self.records),
         }
+    }
+}
+
+/// Whether a child's loop takes something from the records.
+fn loops(fetch: &Fetch) -> bool {
+    let kids = fetch.node().children.iter();
+    kids.filter_map(|kid| fetch.run.plan.nodes[*kid].loop_on.as_ref())
+        .any(|over| !over.from_parent.is_empty())
+}
+
+/// Values of a record beside inherited ones. One that is missing, null, empty or too large is left out: the child
+/// then fails with its name.
+fn carry(
+    inherited: &BTreeMap<String, Value>,
+    carried: &[Carried],
+    record: &Value,
+) -> BTreeMap<String, Value> {
+    let mut parents = inherited.clone();
+    for carried in carried {
+        if let Some(value) = carried.path.get(record).filter(|value| is_usable(value)) {
+            parents.insert(carried.placeholder.clone(), value.clone());
+        }
+    }
+    parents
+}
+
+/// A child that will loop over something of the record.
+fn looping_body(
+    mut parents: BTreeMap<String, Value>,
+    from_parent: &[Carried],
+    record: &Value,
+) -> FetchBody {
+    let mut fault = None;
+    for carried in from_parent {
+        let Some(value) = carried.path.get(record).filter(|value| !value.is_null()) else {
+            continue;
+        };
+        let bytes = value.to_string().len();
+        if bytes > MAX_LOOP_BYTES {
+            fault = Some(TaskFault {
+                code: "loop_too_long".to_owned(),
+                message: format!(
+                    "`{{{{{}}}}}` has {bytes} bytes of JSON; a loop takes at most {MAX_LOOP_BYTES}",
+                    carried.placeholder
+                ),
+            });
+        } else {
+            parents.insert(carried.placeholder.clone(), value.clone());
+        }
+    }
+    FetchBody {
+        parents,
+        fault,
+        ..FetchBody::default()
     }
 }

@@ -6,10 +6,12 @@
 //! while the reader is already at the next. Running a task twice is harmless: every
 //! commit checks the lease and its own number. It ends with the last page, with an
 //! error that is given up, with the end of the run, or parked at a page edge while
-//! the receiver is behind.
+//! the receiver is behind. A task of a node that loops is first taken apart into one
+//! for each element (`expand`); a task with a fault in it only tells that one.
 
 mod builder;
 mod credentials;
+mod expand;
 mod reader;
 mod report;
 
@@ -24,7 +26,7 @@ use shared::{
         errors::{self, Verdict},
     },
     model::account::AccountStatus,
-    plan::Node,
+    plan::{LOOP_ITEM, Loop, Node},
     queue::task::{FetchBody, TaskBody},
     store::{
         accounts::{ACCOUNT_DELETED, ACCOUNT_DISABLED, DELETED_MESSAGE, DISABLED_MESSAGE},
@@ -35,6 +37,7 @@ use shared::{
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::builder::is_usable;
 use self::reader::{Next, Part, Progress, Read, Reader};
 use super::patience::until_available;
 use crate::context::{Context, LoadError, LoadedAccount, LoadedRun};
@@ -67,9 +70,23 @@ impl Fetch {
             .method(&self.node().resource, &self.node().method)
     }
 
-    /// Placeholders with a ready value: those of the ancestors' records, and `previous_run_date`.
+    /// Placeholders with a ready value: those of the ancestors' records, of the current element of a loop, and
+    /// `previous_run_date`.
     pub fn exact(&self) -> BTreeMap<String, Value> {
+        let node = self.node();
         let mut exact = self.body.parents.clone();
+        if let Some(item) = self.body.parents.get(LOOP_ITEM) {
+            for part in &node.elements {
+                // As in a parent's record: what is null or empty is no value.
+                if let Some(value) = part.path.get(item).filter(|value| is_usable(value)) {
+                    exact.insert(part.placeholder.clone(), value.clone());
+                }
+            }
+            let looped = node.loop_on.as_ref().filter(|_| self.body.looped);
+            if let Some(placeholder) = looped.and_then(Loop::placeholder) {
+                exact.insert(placeholder.to_owned(), item.clone());
+            }
+        }
         if let Some(previous) = self.run.previous.get(self.node).copied().flatten() {
             exact.insert(
                 "previous_run_date".to_owned(),
@@ -147,6 +164,11 @@ pub async fn execute(
             )
             .await;
     }
+    if let Some(fault) = &body.fault {
+        return failing
+            .give_up_because(&fault.code, &fault.message, claim.attempt, 0)
+            .await;
+    }
     if claim.rescues > MAX_RESCUES || claim.attempt > errors::MAX_ATTEMPTS {
         let message = "the worker crashed each time it worked on this request; it was given up";
         return failing
@@ -189,6 +211,11 @@ pub async fn execute(
         gate,
         body,
     });
+    if let Some(over) = fetch.node().loop_on.as_ref()
+        && !fetch.body.looped
+    {
+        return expand::execute(context, &fetch, over, &handle, &failing, claim.attempt).await;
+    }
     let (sender, parts) = mpsc::channel(PARTS_AHEAD);
     let reader = Reader::new(context.clone(), fetch.clone(), sender);
     // The reader ends with this task: its handle aborts it.
@@ -237,7 +264,7 @@ async fn commit_parts(
             Next::Done => (After::Done, String::new()),
             Next::Page(cursor) => (
                 After::NextPage,
-                task_body(fetch, Some(cursor), Progress::default()),
+                page_body(fetch, Some(cursor), Progress::default()),
             ),
             Next::SamePage(cursor, progress) => {
                 let after = if may_park {
@@ -245,7 +272,7 @@ async fn commit_parts(
                 } else {
                     After::SamePage
                 };
-                (after, task_body(fetch, cursor, progress))
+                (after, page_body(fetch, cursor, progress))
             }
         };
         let mid_page = after == After::SamePage;
@@ -305,18 +332,23 @@ async fn wait_for_receiver(
     Ok(false)
 }
 
-fn task_body(
+/// The body of the task once it stands at a page, or in the middle of one.
+fn page_body(
     fetch: &Fetch,
     cursor: Option<shared::integration::Cursor>,
     progress: Progress,
 ) -> String {
     let body = FetchBody {
-        parents: fetch.body.parents.clone(),
         cursor,
         skip: progress.skip,
         skip_digest: progress.digest,
         restarts: progress.restarts,
+        ..fetch.body.clone()
     };
+    task_body(fetch, body)
+}
+
+fn task_body(fetch: &Fetch, body: FetchBody) -> String {
     TaskBody::Fetch {
         node: fetch.node,
         gate: fetch.gate,

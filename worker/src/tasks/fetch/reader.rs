@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
 use shared::{
     clock::Timestamp,
     http::{OutboundError, Redirects, Response},
@@ -224,24 +223,19 @@ impl Reader {
         let node = fetch.node();
         let (args, exact) = (fetch.run.args(), fetch.exact());
         let mut scope = fetch.scope(&args, &exact);
-        let render = |template: &shared::expr::template::Template| -> Result<Value, RequestError> {
-            Ok(template.render(&scope)?.unwrap_or(Value::Null))
-        };
-        let query = match render(&node.query)? {
-            Value::Null => Value::Object(serde_json::Map::new()),
-            query => query,
-        };
-        let id = node.id.as_ref().map(render).transpose()?;
-        let body = node.body.as_ref().map(render).transpose()?;
-        scope.roots.push(("query", &query));
+        let given = node.given(&scope, fetch.body.depth)?;
+        scope.roots.push(("query", &given.query));
         scope
             .roots
             .push(("credentials", &fetch.account.credentials));
-        if let Some(id) = &id {
-            scope.roots.push(("id", id));
-        }
-        if let Some(body) = &body {
-            scope.roots.push(("body", body));
+        for (name, value) in [
+            ("id", &given.id),
+            ("body", &given.body),
+            ("path", &given.path),
+        ] {
+            if let Some(value) = value {
+                scope.roots.push((name, value));
+            }
         }
         method.request(&scope, cursor)
     }

@@ -96,7 +96,7 @@ impl Failing<'_> {
 
     pub async fn give_up_because(
         &self,
-        code: &'static str,
+        code: &str,
         message: &str,
         attempts: u32,
         requests: u32,
@@ -135,9 +135,9 @@ impl Failing<'_> {
     }
 
     fn policy(&self) -> ErrorHandling {
+        let spec = &self.run.spec;
         let node = self.run.plan.nodes.get(self.handle.node);
-        node.and_then(|node| node.error_handling)
-            .unwrap_or(self.run.spec.error_handling)
+        node.map_or(spec.error_handling, |node| node.policy(spec))
     }
 
     async fn record(

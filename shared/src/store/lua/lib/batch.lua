@@ -1,6 +1,6 @@
 -- Forming and settling the batches of a stream. Needs: queue, flow, stream, run.
 -- A batch is whole chunks from the head of a stream: one event other than `record`, or records up to the run's
--- `batch_records` and `batch_bytes` (always at least one chunk). Once formed it is frozen: its extent, event id and time are kept in
+-- `batch_records` and `batch_bytes` (always at least one chunk), or, under `batch`, errors up to as many and as large. Once formed it is frozen: its extent, event id and time are kept in
 -- `s<n>:batch` until it is settled, its bytes follow from them and from the chunks, which nothing else touches.
 -- `s<n>:batch`: `<event> <created ms> <chunks> <event type> <first seq> <records> <bytes> <attempts> <first failure ms, or 0>`.
 local MOST_CHUNKS = 500
@@ -36,7 +36,8 @@ local function form_batch(run_key, n, event, now, patient)
     end
     if i == 1 then
       b.event_type = event_type
-    elseif event_type ~= RECORD or b.event_type ~= RECORD or b.records + records > state.batch_records
+    elseif event_type ~= b.event_type or not stream_gathers(state, event_type)
+      or math.max(b.records + records, event_type == RECORD and 0 or i) > state.batch_records
       or b.bytes + bytes > state.batch_bytes then
       break
     end
@@ -45,7 +46,7 @@ local function form_batch(run_key, n, event, now, patient)
   if b.chunks == 0 then
     return nil, false
   end
-  if patient and b.event_type == RECORD and state.linger_ms > 0 and not batch_is_full(state) then
+  if patient and stream_gathers(state, b.event_type) and state.linger_ms > 0 and not batch_is_full(state) then
     return nil, true
   end
   keep_batch(run_key, n, b)

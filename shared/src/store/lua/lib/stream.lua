@@ -1,9 +1,10 @@
 -- Streams of a run: `c` (started, rate_limited, the end) and one for each node. Needs: queue, flow.
 -- A stream is two lists of the same length: `stream:<n>` holds the chunks, `index:<n>` for each
 -- `<event type> <records> <bytes> <gate>`; `gate` is the sequence number that the nearest delivered ancestor's stream must
--- have reached before the chunk may go. A chunk of an event other than `record` is a batch of its own.
+-- have reached before the chunk may go. A chunk of an event other than `record` is a batch of its own, but for errors of
+-- a node whose `batch_errors` is set.
 -- There is at most one delivery task a stream; while there is one, `s<n>:task` is set.
-local RECORD = 'sync_job_run:record'
+local RECORD, RECORD_ERROR = 'sync_job_run:record', 'sync_job_run:record_error'
 
 local function subscribed(events, event_type)
   return events == '*' or events:find(',' .. event_type .. ',', 1, true) ~= nil
@@ -30,13 +31,18 @@ local function stream_state(run_key, n)
   local s = 's' .. n .. ':'
   local fields = redis.call('HMGET', run_key, s .. 'task', s .. 'batch', 'webhook', 'delivery_limit', 'started_settled',
     'n' .. n .. ':gate', s .. 'seq', s .. 'settled', 'batch_records', 'batch_bytes', 'linger_ms', 'n' .. n .. ':done',
-    s .. 'bytes')
+    s .. 'bytes', 'n' .. n .. ':batch_errors')
   return {
     task = fields[1], batch = fields[2], webhook = fields[3], limit = fields[4], started = fields[5],
     gate = fields[6] ~= '' and fields[6] or nil, seq = tonumber(fields[7]) or 0, settled = tonumber(fields[8]) or 0,
     batch_records = tonumber(fields[9]), batch_bytes = tonumber(fields[10]), linger_ms = tonumber(fields[11]),
-    done = fields[12], bytes = tonumber(fields[13]) or 0,
+    done = fields[12], bytes = tonumber(fields[13]) or 0, batch_errors = fields[14],
   }
+end
+
+-- Whether several chunks of the event type make one event.
+local function stream_gathers(state, event_type)
+  return event_type == RECORD or (state.batch_errors and event_type == RECORD_ERROR)
 end
 
 -- Whether waiting for more records would not make the next batch fuller.
@@ -79,7 +85,7 @@ local function stream_schedule(base, run, run_key, n, now)
     end
   end
   redis.call('HSET', run_key, 's' .. n .. ':task', 1)
-  if event_type ~= RECORD or batch_is_full(state) or state.linger_ms == 0 then
+  if not stream_gathers(state, event_type) or batch_is_full(state) or state.linger_ms == 0 then
     lane_push(base, 'deliveries', state.webhook, state.limit, { entry_of(id, 0, 0, now, body) }, false)
   else
     delay_new(base, 'deliveries', id, state.webhook, state.limit, 0, 0, body, now + state.linger_ms)
