@@ -6,6 +6,8 @@ mod scenario;
 mod accounts;
 mod crash;
 mod cron;
+mod depot;
+mod fields;
 mod hostile_source;
 mod promises;
 mod receiver_down;

@@ -88,6 +88,8 @@ pub struct Setup {
     pub settings: &'static [(&'static str, &'static str)],
     pub job: Value,
     pub webhook: Value,
+    /// What describes the source, given its base URL; its name is `shop`.
+    pub integration: fn(&str) -> Value,
 }
 
 impl Default for Setup {
@@ -97,6 +99,7 @@ impl Default for Setup {
             settings: &[],
             job: json!({}),
             webhook: json!({}),
+            integration,
         }
     }
 }
@@ -124,6 +127,14 @@ pub fn integration(base_url: &str) -> Value {
     })
 }
 
+/// An integration over the source with other resources.
+pub fn integration_of(base_url: &str, resources: Value) -> Value {
+    let mut document = integration(base_url);
+    document["config"]["resources"] = resources;
+    document["config"]["unified"] = json!({});
+    document
+}
+
 /// The reference job, without a watermark.
 pub fn orders_and_lines() -> Value {
     json!([
@@ -142,7 +153,7 @@ impl Syncing {
         let stack = Stack::start_with(setup.workers, setup.settings)?;
         let rest = stack.rest()?;
         let receiver = Arc::new(Receiver::start()?);
-        rest.put("/integration/shop", &integration(&source.url()))
+        rest.put("/integration/shop", &(setup.integration)(&source.url()))
             .await?;
         let account = json!({"integration_name": "shop", "tenant_id": "tenant-1", "credentials": {"api_key": API_KEY}});
         let account = rest.create("/integrated-account", &account).await?;

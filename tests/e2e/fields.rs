@@ -1,0 +1,391 @@
+//! The fields of a sync job's resources, as a user sees them work.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use syncline_tests::{http::Request, source::Source};
+
+use crate::{
+    depot,
+    ledger::Ledger,
+    scenario::{Setup, Shop, Syncing, integration_of},
+};
+
+const SHOP: Shop = Shop {
+    orders: 25,
+    per_page: 10,
+    lines: 3,
+};
+
+/// Records with what `meta` says of each, by resource.
+fn with_parents(sync: &Syncing) -> BTreeMap<String, Vec<(Value, Value)>> {
+    let mut all: BTreeMap<String, Vec<(Value, Value)>> = BTreeMap::new();
+    for delivery in sync.receiver.deliveries() {
+        let payload = &delivery.event()["payload"];
+        let parents = payload["meta"]["parents"].as_array();
+        for (i, record) in payload["records"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .enumerate()
+        {
+            let resource = payload["resource"].as_str().expect("a resource").to_owned();
+            let parent = parents.map_or(Value::Null, |parents| parents[i].clone());
+            all.entry(resource)
+                .or_default()
+                .push((record.clone(), parent));
+        }
+    }
+    all
+}
+
+async fn errors(sync: &Syncing, run: &Value) -> Result<Vec<Value>> {
+    let id = run["id"].as_str().expect("an id");
+    let errors = sync.rest.get(&format!("/sync-job-run/{id}/error")).await?;
+    Ok(errors["result"].as_array().cloned().unwrap_or_default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_with_5_levels_and_loops_times_parents_asks_for_all_of_it_once_and_for_nothing_else()
+-> Result<()> {
+    let right = depot::right_requests();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let (strict, seen) = (right.clone(), asked.clone());
+    let source = Source::json(move |request| {
+        seen.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(depot::said(request));
+        depot::answer(&strict, request)
+    })?;
+    let setup = Setup {
+        workers: 2,
+        job: json!({"resources": depot::resources()}),
+        integration: depot::integration,
+        ..Setup::default()
+    };
+    let sync = Syncing::of(source, setup).await?;
+    let args = json!({"args": {"zones": depot::ZONES, "flags": depot::FLAGS}});
+    let run = sync.start_run_with(&args).await?;
+    let run = sync.finish(&run).await?;
+    assert_eq!(errors(&sync, &run).await?, Vec::<Value>::new());
+    assert_eq!(run["status"], "completed", "{run}");
+    let asked = asked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert_eq!(asked.iter().cloned().collect::<BTreeSet<_>>(), right);
+    assert_eq!(asked.len(), right.len(), "each once");
+    assert_eq!(run["requests"], right.len(), "{run}");
+    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let counts: Vec<_> = depot::counts()
+        .map(|(name, _)| (name, ledger.records[name].len()))
+        .into();
+    assert_eq!(counts, depot::counts());
+
+    let all = with_parents(&sync);
+    for (record, parent) in &all["regions"] {
+        let zone = parent["loop.item"].as_str().expect("a zone");
+        assert!(record["code"].as_str().expect("a code").starts_with(zone));
+    }
+    for (record, parent) in &all["shelves"] {
+        let warehouse = parent["resources.warehouses.wid"]
+            .as_str()
+            .expect("a warehouse");
+        let bay = &parent["loop.item"];
+        let sid = record["sid"].as_str().expect("a shelf");
+        assert!(
+            sid.starts_with(&format!("{warehouse}b{}", bay["no"])),
+            "{sid} of {parent}"
+        );
+        assert!(
+            parent.get("resources.warehouses.bays").is_none(),
+            "{parent}"
+        );
+    }
+    for (record, parent) in &all["details"] {
+        let detail = record["detail"].as_str().expect("text");
+        assert!(detail.contains(&format!(
+            "flag={}",
+            parent["loop.item"].as_str().expect("a flag")
+        )));
+        assert!(detail.contains(parent["resources.items.iid"].as_str().expect("an id")));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loop_over_nothing_makes_no_request_and_one_over_no_array_is_an_error() -> Result<()> {
+    let job = json!({"resources": [
+        {"resource": "wms/orders", "loop_on": "warehouses", "query": {"w": "{{loop.item}}"}},
+        {"resource": "wms/order-items", "depends_on": "wms/orders", "query": {"order_id": "{{resources.wms.orders.id}}"}}
+    ]});
+    let sync = Syncing::of_shop(
+        SHOP,
+        Setup {
+            job,
+            ..Setup::default()
+        },
+    )
+    .await?;
+    for (args, code) in [
+        (json!({"warehouses": []}), None),
+        (json!({"warehouses": "a,b"}), Some("loop_not_an_array")),
+        (json!({}), Some("placeholder_missing")),
+        (json!({"warehouses": [null]}), Some("placeholder_missing")),
+        (
+            json!({"warehouses": ["x".repeat(17_000)]}),
+            Some("loop_item_too_large"),
+        ),
+    ] {
+        let run = sync.start_run_with(&json!({"args": args})).await?;
+        let run = sync.finish(&run).await?;
+        let codes: Vec<_> = errors(&sync, &run)
+            .await?
+            .iter()
+            .map(|error| error["code"].clone())
+            .collect();
+        assert_eq!(
+            codes,
+            code.map(Value::from).into_iter().collect::<Vec<_>>(),
+            "{args}"
+        );
+        assert_eq!(
+            (&run["status"], &run["requests"]),
+            (&json!("completed"), &json!(0)),
+            "{run}"
+        );
+        for progress in run["progress"].as_array().expect("progress") {
+            assert_eq!(progress["status"], "done", "{run}");
+        }
+    }
+    assert_eq!(sync.source.requests(), Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_loop_the_argument_that_is_looped_over_is_its_element() -> Result<()> {
+    let job = json!({"resources": [
+        {"resource": "wms/order-items", "loop_on": "{{args.order_ids}}", "query": {"order_id": "{{args.order_ids}}"}}]});
+    let sync = Syncing::of_shop(
+        SHOP,
+        Setup {
+            job,
+            ..Setup::default()
+        },
+    )
+    .await?;
+    let run = sync
+        .start_run_with(&json!({"args": {"order_ids": [3, 5]}}))
+        .await?;
+    let run = sync.finish(&run).await?;
+    assert_eq!(run["status"], "completed", "{run}");
+    let asked: BTreeSet<_> = sync.source.requests().into_iter().collect();
+    assert_eq!(
+        asked,
+        BTreeSet::from(["/orders/3/lines".to_owned(), "/orders/5/lines".to_owned()])
+    );
+    Ok(())
+}
+
+fn folders(base_url: &str) -> Value {
+    integration_of(
+        base_url,
+        json!({
+            "entries": {"list": {"path": "/entries", "response_path": "data"}},
+            "notes": {"list": {"path": "/entries/{{path.entry}}/notes", "response_path": "data"}}
+        }),
+    )
+}
+
+/// `/entries?in=` of a tree: two folders and a file in each folder, down to `levels`.
+fn tree(levels: usize) -> impl Fn(&Request) -> (u16, String) {
+    move |request| {
+        if request.path().ends_with("/notes") {
+            return (200, json!({"data": [{"note": request.path()}]}).to_string());
+        }
+        let folder = request.query("in").unwrap_or("?");
+        if request.query("top") != (folder == "root").then_some("1") {
+            return (400, "{}".to_owned());
+        }
+        let more = folder.len() - "root".len() < levels;
+        let mut entries = vec![json!({"id": format!("{folder}f"), "kind": "file"})];
+        if more {
+            entries.extend(["a", "b"].map(
+                |name| json!({"id": format!("{folder}{name}"), "kind": "folder", "more": true}),
+            ));
+        }
+        (200, json!({"data": entries}).to_string())
+    }
+}
+
+fn entries(condition: &str) -> Value {
+    json!([
+        {"resource": "notes", "depends_on": "entries", "path": {"entry": "{{resources.entries.id}}"}},
+        {"resource": "entries", "query": {"in": "root", "top": 1},
+         "recurse": {"if": condition, "config": {"query": {"in": "{{record.id}}", "top": null}}}}
+    ])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recursion_brings_all_levels_in_one_stream_each_with_the_record_it_came_from()
+-> Result<()> {
+    let setup = Setup {
+        workers: 2,
+        job: json!({"resources": entries("{{resources.entries.more:bool}}")}),
+        integration: folders,
+        ..Setup::default()
+    };
+    let sync = Syncing::of(Source::json(tree(3))?, setup).await?;
+    let run = sync.start_run().await?;
+    let run = sync.finish(&run).await?;
+    assert_eq!(errors(&sync, &run).await?, Vec::<Value>::new());
+    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    // 1 + 2 + 4 + 8 folders are listed; each has a file, and all but the last ones two folders.
+    assert_eq!(ledger.records["entries"].len(), 15 + 14);
+    assert_eq!(
+        ledger.records["notes"].len(),
+        29,
+        "each record of each level has its children"
+    );
+    let all = with_parents(&sync);
+    let mut seen = BTreeSet::new();
+    for (record, parent) in &all["entries"] {
+        let id = record["id"].as_str().expect("an id").to_owned();
+        let folder = id[..id.len() - 1].to_owned();
+        let expected = if folder == "root" {
+            json!({})
+        } else {
+            json!({"record.id": folder})
+        };
+        assert!(
+            *parent == expected || (folder == "root" && parent.is_null()),
+            "{id} of {parent}"
+        );
+        seen.insert(id);
+    }
+    assert_eq!(seen.len(), 29);
+    for (record, parent) in &all["notes"] {
+        let id = parent["resources.entries.id"].as_str().expect("an id");
+        assert_eq!(record["note"], format!("/entries/{id}/notes"));
+        assert!(parent.get("record.id").is_none(), "{parent}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recursion_without_end_stops_at_its_depth_and_says_so() -> Result<()> {
+    let cycle = |request: &Request| {
+        let folder = request.query("in").unwrap_or_default().to_owned();
+        (
+            200,
+            json!({"data": [{"id": "root", "more": true, "of": folder}]}).to_string(),
+        )
+    };
+    let resources = json!([{"resource": "entries", "query": {"in": "root"},
+        "recurse": {"if": "{{record.more}}", "config": {"query": {"in": "{{record.id}}"}}}}]);
+    let setup = Setup {
+        job: json!({"resources": resources}),
+        integration: folders,
+        ..Setup::default()
+    };
+    let sync = Syncing::of(Source::json(cycle)?, setup).await?;
+    let run = sync.start_run().await?;
+    let run = sync.finish(&run).await?;
+    let errors = errors(&sync, &run).await?;
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_eq!(errors[0]["code"], "recursion_too_deep");
+    assert_eq!(
+        (&run["requests"], &run["records_delivered"]),
+        (&json!(21), &json!(21)),
+        "{run}"
+    );
+    assert_eq!(run["status"], "completed");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_batch_errors_that_come_together_are_one_event() -> Result<()> {
+    let gone = |request: &Request| {
+        if request.path().ends_with("/lines") && !request.path().contains("/orders/1") {
+            return (404, r#"{"error":"no such order"}"#.to_owned());
+        }
+        SHOP.answer(request)
+    };
+    let setup = Setup {
+        // The node's end sends what lingers, so nothing waits for ten seconds.
+        job: json!({"error_handling": "batch"}),
+        webhook: json!({"delivery": {"linger_ms": 10_000}}),
+        ..Setup::default()
+    };
+    let sync = Syncing::of(Source::json(gone)?, setup).await?;
+    let run = sync.start_run().await?;
+    let run = sync.finish(&run).await?;
+    // All but 1 and 10 to 19.
+    assert_eq!(
+        (&run["status"], &run["errors"]),
+        (&json!("completed"), &json!(14)),
+        "{run}"
+    );
+    let told: Vec<_> = sync
+        .receiver
+        .deliveries()
+        .into_iter()
+        .filter(|delivery| delivery.name() == "sync_job_run:record_error")
+        .map(|delivery| delivery.event()["payload"].clone())
+        .collect();
+    let errors: Vec<_> = told
+        .iter()
+        .flat_map(|payload| payload["errors"].as_array().expect("errors"))
+        .collect();
+    assert_eq!(errors.len(), 14);
+    assert!(told.len() < errors.len(), "{} events", told.len());
+    let parents: BTreeSet<_> = errors
+        .iter()
+        .map(|error| error["parent"].to_string())
+        .collect();
+    assert_eq!(parents.len(), 14);
+    for payload in &told {
+        assert_eq!(payload["resource"], "wms/order-items");
+        assert!(payload.get("error").is_none());
+    }
+    assert!(errors.iter().all(|error| error["error"]["status"] == 404));
+    Ledger::check(&sync.receiver.deliveries(), &run);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_run_asks_from_its_date_and_later_ones_look_back() -> Result<()> {
+    let job = json!({"first_run_date": "2024-05-01T02:00:00+02:00", "lookback_minutes": 60, "resources": [
+        {"resource": "wms/orders", "query": {"updated_at": {"gt": "{{previous_run_date}}"}}}]});
+    let sync = Syncing::of_shop(
+        SHOP,
+        Setup {
+            job,
+            ..Setup::default()
+        },
+    )
+    .await?;
+    let since = |target: &str| -> Result<Option<String>> {
+        let url = url::Url::parse(&format!("http://source{target}"))?;
+        let found = url.query_pairs().find(|(name, _)| name == "updated_at[gt]");
+        Ok(found.map(|(_, value)| value.into_owned()))
+    };
+    let first = sync.start_run().await?;
+    let first = sync.finish(&first).await?;
+    let requests = sync.source.requests();
+    assert_eq!(
+        since(&requests[0])?.as_deref(),
+        Some("2024-05-01T00:00:00.000Z")
+    );
+    let second = sync.start_run().await?;
+    sync.finish(&second).await?;
+    let started: shared::clock::Timestamp =
+        first["started_at"].as_str().expect("a time").parse()?;
+    let expected = shared::clock::Timestamp(started.0 - 3_600_000).to_string();
+    assert_eq!(
+        since(&sync.source.requests()[requests.len()])?,
+        Some(expected)
+    );
+    Ok(())
+}
