@@ -6,7 +6,7 @@ use redis::AsyncCommands;
 use shared::{
     model::run::RunStatus,
     store::{
-        fetches::{Chunk, Committed, FetchHandle, FetchStep, PageCommit},
+        fetches::{Child, Chunk, Committed, FetchHandle, FetchStep, PageCommit},
         queue::{LEASE, Queue},
         runs::Stopped,
     },
@@ -333,4 +333,49 @@ async fn a_fetch_whose_stream_has_room_does_not_wait_behind_one_whose_stream_has
         }
     }
     panic!("the page never came back");
+}
+
+#[tokio::test]
+async fn a_task_of_the_same_node_waits_for_what_its_maker_waits_for() {
+    let bench = Bench::running().await;
+    let root = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&root, 0);
+    let mut commit = last_page(&handle, 3, true);
+    commit.children.push(Child {
+        node: 0,
+        ..child(2)
+    });
+    bench.commit(&commit).await;
+    let mut bodies = Vec::new();
+    for claim in bench.claim(Queue::Fetches, 8).await {
+        bodies.push(claim.body.clone());
+        let node = claim.body[8..9].parse().expect("a node");
+        let handle = bench.fetch(&claim, node);
+        let mut commit = last_page(&handle, 0, false);
+        if claim.body == "fetch.1 1 2 {}" {
+            // One level more: the gate is the parent's record, not one of this page.
+            commit = last_page(&handle, 1, false);
+            commit.children.push(child(1));
+        }
+        bench.commit(&commit).await;
+    }
+    assert_eq!(
+        bodies,
+        [
+            "fetch.1 1 1 {}",
+            "fetch.1 1 2 {}",
+            "fetch.1 1 3 {}",
+            "fetch.1 0 0 {}"
+        ]
+    );
+    assert_eq!(bench.view().await.progress[1].open_tasks, 1);
+    let claim = bench.claim_one(Queue::Fetches).await;
+    assert_eq!(claim.body, "fetch.1 1 2 {}");
+    bench
+        .commit(&last_page(&bench.fetch(&claim, 1), 0, false))
+        .await;
+    assert_eq!(
+        bench.deliver_all().await,
+        ["0 1-3", "1 1-1", "sync_job_run:completed"]
+    );
 }

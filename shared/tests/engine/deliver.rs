@@ -363,3 +363,46 @@ async fn the_list_of_dead_letters_forgets_those_that_have_expired() {
     let seconds: i64 = connection.ttl(&index).await.expect("a time");
     assert!(seconds > 0, "the list expires with its last letter");
 }
+
+#[tokio::test]
+async fn under_batch_errors_in_a_row_are_one_event_between_the_records_around_them() {
+    let mut spec = spec();
+    spec.error_handling = ErrorHandling::Batch;
+    spec.batch_records = 4;
+    let bench = Bench::running_with(spec).await;
+    let root = bench.claim_one(Queue::Fetches).await;
+    bench
+        .commit(&last_page(&bench.fetch(&root, 0), 8, true))
+        .await;
+    assert_eq!(bench.deliver_all().await, ["0 1-8"]);
+    let children = bench.claim(Queue::Fetches, 8).await;
+    for (i, claim) in children.iter().enumerate() {
+        let handle = bench.fetch(claim, 1);
+        if i == 1 {
+            bench.commit(&last_page(&handle, 1, false)).await;
+        } else {
+            bench.fail(&handle, ErrorHandling::Batch).await;
+        }
+    }
+    let mut events = Vec::new();
+    let (handle, mut batch) = bench.take().await.expect("a batch");
+    loop {
+        events.push((batch.event_type.clone(), batch.chunks.len()));
+        match bench.settle(&handle, &batch).await {
+            NextBatch::Batch(next) => batch = next,
+            _ => break,
+        }
+    }
+    let error = || "sync_job_run:record_error".to_owned();
+    assert_eq!(
+        events,
+        [
+            (error(), 1),
+            ("sync_job_run:record".to_owned(), 1),
+            (error(), 4),
+            (error(), 2)
+        ]
+    );
+    assert_eq!(bench.deliver_all().await, ["sync_job_run:completed"]);
+    assert_eq!(bench.view().await.errors, 7);
+}

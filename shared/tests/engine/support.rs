@@ -30,7 +30,8 @@ pub fn spec() -> RunSpec {
 }
 
 /// `orders` and, for each of its records, `lines`.
-pub fn parent_and_child(stored: bool) -> Vec<NodeLayout> {
+pub fn parent_and_child(spec: &RunSpec) -> Vec<NodeLayout> {
+    let stored = spec.subscribes("sync_job_run:record");
     let node = |name: &str| NodeLayout {
         name: name.to_owned(),
         resource: name.to_owned(),
@@ -41,7 +42,7 @@ pub fn parent_and_child(stored: bool) -> Vec<NodeLayout> {
         gate: None,
         gated: Vec::new(),
         previous_run_ms: None,
-        batch_errors: false,
+        batch_errors: spec.error_handling == ErrorHandling::Batch,
     };
     vec![
         NodeLayout {
@@ -94,7 +95,7 @@ impl Bench {
             run: self.spec.id,
             started: "{}".to_owned(),
             fetch_limit: 16,
-            nodes: &parent_and_child(self.spec.subscribes("sync_job_run:record")),
+            nodes: &parent_and_child(&self.spec),
             roots: vec![(0, FetchBody::default().to_json())],
         };
         assert_eq!(

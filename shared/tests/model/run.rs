@@ -38,10 +38,12 @@ const LINES: usize = 1;
 #[derive(Debug, Clone)]
 enum Op {
     ClaimFetches(usize),
-    /// The next page of a claimed fetch: so many records, and whether it is the last.
+    /// The next page of a claimed fetch: so many records, whether it is the last, and tasks of its own node that it
+    /// makes, as loops and recursions do.
     Commit {
         which: usize,
         records: u32,
+        more: u32,
         last: bool,
         answer_lost: bool,
     },
@@ -72,8 +74,8 @@ fn op(eager: u32) -> impl Strategy<Value = Op> {
     let which = any::<usize>;
     prop_oneof![
         40 => (1..6_usize).prop_map(Op::ClaimFetches),
-        60 => (which(), 0..5_u32, any::<bool>(), any::<bool>())
-            .prop_map(|(which, records, last, answer_lost)| Op::Commit { which, records, last, answer_lost }),
+        60 => (which(), 0..5_u32, prop_oneof![4 => Just(0), 1 => 1..3_u32], any::<bool>(), any::<bool>())
+            .prop_map(|(which, records, more, last, answer_lost)| Op::Commit { which, records, more, last, answer_lost }),
         8 => which().prop_map(Op::RetryFetch),
         5 => which().prop_map(Op::LimitFetch),
         4 => which().prop_map(Op::FailFetch),
@@ -126,6 +128,8 @@ struct Walk {
     /// Last settled sequence number of each stream.
     last_seq: BTreeMap<String, u64>,
     counts: [Counts; 2],
+    /// Errors in settled events.
+    errors_told: u64,
     /// What ended the run before its time.
     ended: Option<RunStatus>,
 }
@@ -146,6 +150,7 @@ impl Walk {
             settled: Vec::new(),
             last_seq: BTreeMap::new(),
             counts: [Counts::default(); 2],
+            errors_told: 0,
             ended: None,
         }
     }
@@ -166,11 +171,12 @@ impl Walk {
             Op::Commit {
                 which,
                 records,
+                more,
                 last,
                 answer_lost,
             } => {
                 if let Some(fetch) = self.take_fetch(which) {
-                    self.commit(fetch, records, last, answer_lost).await;
+                    self.commit(fetch, records, more, last, answer_lost).await;
                 }
             }
             Op::RetryFetch(which) => {
@@ -277,7 +283,14 @@ impl Walk {
         }
     }
 
-    async fn commit(&mut self, mut fetch: Fetching, records: u32, last: bool, answer_lost: bool) {
+    async fn commit(
+        &mut self,
+        mut fetch: Fetching,
+        records: u32,
+        more: u32,
+        last: bool,
+        answer_lost: bool,
+    ) {
         let node = fetch.handle.node;
         let last = last || fetch.pages + 1 >= MOST_PAGES;
         let body = FetchBody {
@@ -311,6 +324,11 @@ impl Walk {
                     position,
                     body: FetchBody::default().to_json(),
                 })
+                .chain((0..more).map(|_| Child {
+                    node,
+                    position: 1,
+                    body: FetchBody::default().to_json(),
+                }))
                 .collect(),
             lease: LEASE,
         };
@@ -483,6 +501,12 @@ impl Walk {
         );
         self.settled
             .push((stream.to_owned(), batch.event_type.clone()));
+        if batch.event_type == "sync_job_run:record_error" {
+            let errors = batch.chunks.len() as u64;
+            assert!(errors == 1 || self.policy == ErrorHandling::Batch);
+            assert!(errors <= u64::from(self.bench.spec.batch_records));
+            self.errors_told += errors;
+        }
         if batch.records > 0 {
             let last = self.last_seq.entry(stream.to_owned()).or_default();
             assert_eq!(batch.first_seq, *last + 1, "gapless in {stream}");
@@ -514,7 +538,7 @@ impl Walk {
             self.rescue().await;
             self.claim_fetches(8).await;
             while let Some(fetch) = self.fetching.pop() {
-                self.commit(fetch, 1, true, false).await;
+                self.commit(fetch, 1, 0, true, false).await;
             }
             self.claim_delivery().await;
             while let Some(sending) = self.sending.pop() {
@@ -566,6 +590,7 @@ impl Walk {
             view.records_fetched,
             view.records_delivered + view.records_dead
         );
+        assert_eq!(view.errors, self.errors_told);
         assert_eq!(view.undelivered_bytes, 0);
         assert_eq!(self.bench.leftovers().await, Vec::<String>::new());
         assert_eq!(
@@ -583,16 +608,16 @@ fn run_spec() -> impl Strategy<Value = RunSpec> {
     (
         1..6_u32,
         prop_oneof![Just(0), Just(TICK.as_millis())],
-        prop::bool::weighted(0.2),
+        prop_oneof![
+            3 => Just(ErrorHandling::Ignore),
+            1 => Just(ErrorHandling::FailFast),
+            1 => Just(ErrorHandling::Batch),
+        ],
     )
-        .prop_map(|(batch_records, linger_ms, fail_fast)| RunSpec {
+        .prop_map(|(batch_records, linger_ms, error_handling)| RunSpec {
             batch_records,
             linger_ms: u32::try_from(linger_ms).expect("short"),
-            error_handling: if fail_fast {
-                ErrorHandling::FailFast
-            } else {
-                ErrorHandling::Ignore
-            },
+            error_handling,
             ..spec()
         })
 }
