@@ -43,6 +43,7 @@ pub struct List<T> {
         accounts::list::list, accounts::create::create, accounts::get::get, accounts::update::update,
         accounts::delete::delete, accounts::credentials::patch, accounts::credentials::put, accounts::validate::validate,
         jobs::list::list, jobs::create::create, jobs::get::get, jobs::update::update, jobs::delete::delete,
+        jobs::plan::plan,
         runs::list::list, runs::create::create, runs::get::get, runs::stop::update, runs::stop::delete,
         runs::errors::errors, runs::events::events, runs::stop::stop,
         cron_triggers::list::list, cron_triggers::create::create, cron_triggers::get::get, cron_triggers::update::update,

@@ -118,6 +118,7 @@ pub fn configure(config: &mut ServiceConfig, figures: Figures) {
                 .delete(jobs::delete::delete)
                 .done(),
         )
+        .service(at("/sync-job/{id}/plan").get(jobs::plan::plan).done())
         .service(
             at("/sync-job-run")
                 .get(runs::list::list)

@@ -224,6 +224,19 @@ fn describe_node(plan: &Plan, node: &Node, depth: usize, rows: &mut Vec<(String,
     if let Some(parent) = node.parent.and_then(|parent| plan.nodes.get(parent)) {
         says.push(format!("once for each record of {}", parent.name));
     }
+    if let Some(over) = &node.loop_on {
+        let each = over.placeholder().unwrap_or("the array given");
+        says.push(format!("once for each element of {each}"));
+    }
+    if node.recurse.is_some() {
+        says.push("again for what its records have below them".to_owned());
+    }
+    if node.filter.is_some() {
+        says.push("filtered".to_owned());
+    }
+    if node.map.is_some() {
+        says.push("mapped".to_owned());
+    }
     if node.incremental {
         says.push("only what changed since the previous run".to_owned());
     }

@@ -59,6 +59,34 @@ fn a_sync_job_is_checked_against_its_bundled_integration_and_its_plan_shown() {
 }
 
 #[test]
+fn what_a_resource_does_with_its_records_is_shown() {
+    let directory = directory();
+    let job = r#"{"integration_name": "acme", "resources": [
+        {"resource": "orders", "loop_on": "shops", "filter": "total > 0", "map": "{'id': id}",
+         "query": {"shop": "{{loop.item}}"}, "recurse": {"if": "more", "config": {"query": {"in": "{{record.id}}"}}}}]}"#;
+    std::fs::write(directory.path().join("acme.yaml"), INTEGRATION).expect("a file");
+    let with = ["--integration", "acme.yaml"];
+    let output = validate(directory.path(), "job.json", job, &with);
+    assert_eq!(
+        out(&output),
+        "ok: sync job for the integration `acme`\n  orders  list, once for each element of args.shops, \
+         again for what its records have below them, filtered, mapped\n"
+    );
+    let output = validate(
+        directory.path(),
+        "job.json",
+        &job.replace("total > 0", "total >"),
+        &with,
+    );
+    assert!(
+        err(&output)
+            .starts_with("/resources/0/filter: is no JSONata: ends too early, at position 7"),
+        "{}",
+        err(&output)
+    );
+}
+
+#[test]
 fn every_fault_of_a_sync_job_is_named_with_its_pointer() {
     let directory = directory();
     let text = SYNC_JOB

@@ -230,9 +230,14 @@ fn entries(condition: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recursion_brings_all_levels_in_one_stream_each_with_the_record_it_came_from()
 -> Result<()> {
+    recurse("{{resources.entries.more:bool}}").await?;
+    recurse("kind = 'folder'").await
+}
+
+async fn recurse(condition: &str) -> Result<()> {
     let setup = Setup {
         workers: 2,
-        job: json!({"resources": entries("{{resources.entries.more:bool}}")}),
+        job: json!({"resources": entries(condition)}),
         integration: folders,
         ..Setup::default()
     };
@@ -269,6 +274,94 @@ async fn a_recursion_brings_all_levels_in_one_stream_each_with_the_record_it_cam
         let id = parent["resources.entries.id"].as_str().expect("an id");
         assert_eq!(record["note"], format!("/entries/{id}/notes"));
         assert!(parent.get("record.id").is_none(), "{parent}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_decides_on_records_and_their_children_and_a_map_on_what_is_delivered()
+-> Result<()> {
+    let job = json!({"include_remote_data": true, "resources": [
+        {"resource": "wms/orders", "filter": "id % 2 = 1", "map": "{'id': id, 'exact': big, 'double': id * 2}"},
+        {"resource": "wms/order-items", "depends_on": "wms/orders",
+         "query": {"order_id": "{{resources.wms.orders.id}}", "total": "{{resources.wms.orders.total}}"}}
+    ]});
+    let sync = Syncing::of_shop(
+        SHOP,
+        Setup {
+            job,
+            ..Setup::default()
+        },
+    )
+    .await?;
+    let run = sync.start_run().await?;
+    let run = sync.finish(&run).await?;
+    assert_eq!(errors(&sync, &run).await?, Vec::<Value>::new());
+    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let expected: Vec<_> = (1..=25)
+        .filter(|id| id % 2 == 1)
+        .map(|id| {
+            format!(
+                r#"{{"id":{id},"exact":90071992547409{id:05},"double":{},"remote_data":{}}}"#,
+                id * 2,
+                Shop::order(id)
+            )
+        })
+        .collect();
+    assert_eq!(ledger.records["wms/orders"], expected);
+    assert_eq!(ledger.records["wms/order-items"].len(), 13 * 3);
+    // What children need is taken from the source's record.
+    let asked = sync.source.requests();
+    assert!(
+        asked.contains(&"/orders/11/lines?total=11.10".to_owned()),
+        "{asked:?}"
+    );
+    assert_eq!(asked.len(), 3 + 13, "{asked:?}");
+    assert_eq!(run["records_fetched"], 13 + 39);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expression_that_fails_on_one_record_is_an_error_of_that_record() -> Result<()> {
+    for (field, code) in [("filter", "filter_failed"), ("map", "map_failed")] {
+        let mut resources = crate::scenario::orders_and_lines();
+        resources[0][field] = json!("id = 7 ? $error('not seven') : $");
+        let job = json!({"resources": resources});
+        let sync = Syncing::of_shop(
+            SHOP,
+            Setup {
+                job,
+                ..Setup::default()
+            },
+        )
+        .await?;
+        let run = sync.start_run().await?;
+        let run = sync.finish(&run).await?;
+        let errors = errors(&sync, &run).await?;
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(errors[0]["code"], code);
+        let message = errors[0]["message"].as_str().expect("a message");
+        assert!(
+            message.starts_with("the record with id 7: ") && message.contains("not seven"),
+            "{message}"
+        );
+        assert_eq!(
+            (&run["status"], &run["errors"]),
+            (&json!("completed"), &json!(1))
+        );
+        let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+        assert_eq!(ledger.records["wms/orders"].len(), 24);
+        assert!(
+            !sync
+                .source
+                .requests()
+                .contains(&"/orders/7/lines".to_owned())
+        );
+        let told = sync.receiver.deliveries();
+        let told = told
+            .iter()
+            .filter(|delivery| delivery.name() == "sync_job_run:record_error");
+        assert_eq!(told.count(), 1);
     }
     Ok(())
 }

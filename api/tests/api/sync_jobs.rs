@@ -120,3 +120,72 @@ async fn a_deleted_job_is_gone() {
     api.client.get(&path).await.refused(404, "not_found");
     api.client.delete(&path).await.refused(404, "not_found");
 }
+
+#[tokio::test]
+async fn the_plan_of_a_job_shows_its_nodes_and_where_each_placeholder_comes_from() {
+    let api = start().await;
+    let job = json!({"integration_name": "sample", "lookback_minutes": 5, "resources": [
+        {"resource": "wms/order-items", "depends_on": "wms/orders", "loop_on": "{{resources.wms.orders.parts}}",
+         "filter": "quantity > 0", "persist": false, "error_handling": "batch",
+         "query": {"order_id": "{{resources.wms.orders.id}}", "part": "{{loop.item.no}}"}},
+        {"resource": "wms/orders", "query": {"updated_at": {"gt": "{{previous_run_date}}"}}}
+    ]});
+    let made = api.client.post("/sync-job", job).await.expect(201);
+    assert_eq!(made.json()["lookback_minutes"], 5);
+    let path = format!("/sync-job/{}/plan", made.id());
+    let plan = api.client.get(&path).await.expect(200).json();
+    assert_eq!(plan["sync_job_id"], made.id());
+    let [orders, items] = plan["nodes"].as_array().expect("nodes").as_slice() else {
+        panic!("two nodes in {plan}")
+    };
+    assert_eq!(
+        (&orders["name"], &orders["parent"], &orders["children"]),
+        (
+            &json!("wms/orders"),
+            &json!(null),
+            &json!(["wms/order-items"])
+        )
+    );
+    assert_eq!(orders["incremental"], true);
+    assert_eq!(
+        orders["carries"],
+        json!([
+            {"placeholder": "resources.wms.orders.id", "path": "id"},
+            {"placeholder": "resources.wms.orders.parts", "path": "parts"}
+        ])
+    );
+    assert_eq!(
+        orders["placeholders"],
+        json!([{"placeholder": "previous_run_date", "source": "previous_run_date"}])
+    );
+    assert_eq!(orders["request"]["method"], "GET");
+    assert!(
+        orders["request"]["path"]
+            .as_str()
+            .expect("a path")
+            .starts_with('/')
+    );
+    assert_eq!(items["parent"], "wms/orders");
+    assert_eq!(items["loop_on"], "{{resources.wms.orders.parts}}");
+    assert_eq!(
+        (
+            &items["filter"],
+            &items["persist"],
+            &items["error_handling"]
+        ),
+        (&json!("quantity > 0"), &json!(false), &json!("batch"))
+    );
+    assert_eq!(
+        items["placeholders"],
+        json!([
+            {"placeholder": "resources.wms.orders.id", "source": "parent_record", "of": "wms/orders", "path": "id"},
+            {"placeholder": "loop.item.no", "source": "loop_item", "of": "wms/order-items", "path": "no"},
+            {"placeholder": "resources.wms.orders.parts", "source": "parent_record", "of": "wms/orders", "path": "parts"}
+        ])
+    );
+    let missing = api
+        .client
+        .get("/sync-job/job_00000000000000000000000000/plan")
+        .await;
+    missing.refused(404, "not_found");
+}

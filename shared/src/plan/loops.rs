@@ -35,6 +35,8 @@ pub struct Loop {
 #[derive(Debug)]
 pub(super) struct Over {
     pub template: Template,
+    /// As the job has it.
+    given: Value,
     /// The one placeholder it is.
     placeholder: Option<String>,
 }
@@ -95,6 +97,12 @@ impl Loop {
         self.over.placeholder()
     }
 
+    /// As the job has it.
+    #[must_use]
+    pub const fn given(&self) -> &Value {
+        &self.over.given
+    }
+
     fn what(&self) -> String {
         self.placeholder().map_or_else(
             || "what it gives".to_owned(),
@@ -122,6 +130,7 @@ impl Over {
                 }
                 return Some(Self {
                     template: Template::compile(value, &at, faults),
+                    given: value.clone(),
                     placeholder: None,
                 });
             }
@@ -182,6 +191,7 @@ impl Over {
         }
         Some(Self {
             template,
+            given: value.clone(),
             placeholder,
         })
     }

@@ -31,6 +31,7 @@ pub use recurse::{Given, MAX_RECURSION, Recursion};
 
 use crate::{
     expr::{
+        jsonata::Expression,
         path::Path,
         template::{Scope, Template, Unresolved},
     },
@@ -75,6 +76,10 @@ pub struct Node {
     pub loop_on: Option<Loop>,
     /// Call again for records for which a condition holds.
     pub recurse: Option<Recursion>,
+    /// Which records to keep; all without it.
+    pub filter: Option<Expression>,
+    /// What is delivered in place of a record.
+    pub map: Option<Expression>,
     /// Each placeholder of the node, with what fills it.
     pub placeholders: Vec<(String, Source)>,
     /// Those that are parts of the current element of a loop.
@@ -161,6 +166,13 @@ impl Node {
     #[must_use]
     pub fn policy(&self, run: &RunSpec) -> ErrorHandling {
         self.error_handling.unwrap_or(run.error_handling)
+    }
+
+    /// Whether its records are computed over, which blocks the thread.
+    #[must_use]
+    pub fn computes(&self) -> bool {
+        let recurses = self.recurse.as_ref().is_some_and(Recursion::computes);
+        self.filter.is_some() || self.map.is_some() || recurses
     }
 
     /// What the job gives for a request at a level of recursion; 0 is the first call.
@@ -254,6 +266,8 @@ fn sorted(resources: Vec<Resource>, graph: &graph::Graph, mut needs: Vec<Needs>)
             recurse: resource
                 .recurse
                 .and_then(|read| Recursion::new(read, needs.looked_at, needs.recursed)),
+            filter: resource.filter,
+            map: resource.map,
             placeholders: placeholders.collect(),
             elements: needs.elements,
             carried: needs.carried,

@@ -4,16 +4,13 @@ use serde_json::{Map, Value};
 
 use super::{loops, placeholders::PREVIOUS_RUN_DATE, recurse};
 use crate::{
-    expr::template::Template,
+    expr::{jsonata::Expression, template::Template},
     fault::{Faults, Fields, child, kind_of},
     model::{run::ErrorHandling, sync_job::read_error_handling},
 };
 
 /// Characters of a name at most: model, `/`, resource.
 const MAX_NAME_LENGTH: usize = 129;
-
-/// Fields of the contract that this version lacks.
-const LATER: &[&str] = &["filter", "map"];
 
 /// Where in a resource a placeholder stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +58,8 @@ pub(super) struct Resource {
     pub raw_path: Option<Value>,
     pub loop_on: Option<loops::Over>,
     pub recurse: Option<recurse::Read>,
+    pub filter: Option<Expression>,
+    pub map: Option<Expression>,
     pub persist: bool,
     pub error_handling: Option<ErrorHandling>,
 }
@@ -112,9 +111,8 @@ impl Resource {
                 "belongs to the job as a whole; put it beside `resources`",
             );
         }
-        for later in LATER {
-            fields.not_supported_yet(later, faults);
-        }
+        let filter = read_expression(&mut fields, "filter", faults);
+        let map = read_expression(&mut fields, "map", faults);
         fields.finish(faults);
         let resource = resource?;
         Some(Self {
@@ -133,6 +131,8 @@ impl Resource {
             raw_path,
             loop_on,
             recurse,
+            filter,
+            map,
             persist,
             error_handling,
         })
@@ -148,7 +148,7 @@ impl Resource {
         ];
         let over = self.loop_on.as_ref().map(|over| &over.template);
         let recurse = self.recurse.as_ref();
-        let condition = recurse.and_then(|read| read.condition.as_ref());
+        let condition = recurse.and_then(recurse::Read::condition);
         let config = recurse.into_iter().flat_map(recurse::Read::config);
         let places = request
             .into_iter()
@@ -216,6 +216,19 @@ fn read_depends_on(fields: &mut Fields<'_>, faults: &mut Faults) -> Vec<(String,
             Vec::new()
         }
     }
+}
+
+/// JSONata over a record.
+pub(super) fn read_expression(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    faults: &mut Faults,
+) -> Option<Expression> {
+    let at = fields.pointer(name);
+    let source = fields.string(name, faults)?;
+    Expression::compile(source)
+        .map_err(|fault| faults.push(at, fault.to_string()))
+        .ok()
 }
 
 /// `id` of a resource or of its recursion.

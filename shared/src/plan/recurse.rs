@@ -2,9 +2,15 @@
 
 use serde_json::Value;
 
-use super::{Carried, read::read_id};
+use super::{
+    Carried,
+    read::{read_expression, read_id},
+};
 use crate::{
-    expr::template::{Scope, Template, Unresolved},
+    expr::{
+        jsonata::{EvaluationError, Expression},
+        template::{Scope, Template, Unresolved},
+    },
     fault::{Faults, Fields},
     model::input::merge_patch,
 };
@@ -17,7 +23,9 @@ pub const RECORD: &str = "record";
 /// A resource's recursion.
 #[derive(Debug)]
 pub struct Recursion {
-    condition: Template,
+    /// As the job has it.
+    pub given: Value,
+    condition: Condition,
     config: Override,
     /// What the condition looks at under the resource's own name.
     looked_at: Vec<Carried>,
@@ -25,10 +33,18 @@ pub struct Recursion {
     pub carried: Vec<Carried>,
 }
 
+/// When to call again.
+#[derive(Debug)]
+pub(super) enum Condition {
+    Placeholder(Template),
+    Expression(Expression),
+}
+
 /// `recurse`, as it was given.
 #[derive(Debug)]
 pub(super) struct Read {
-    pub condition: Option<Template>,
+    given: Value,
+    condition: Option<Condition>,
     pub config: Override,
 }
 
@@ -55,6 +71,7 @@ pub struct Given {
 impl Recursion {
     pub(super) fn new(read: Read, looked_at: Vec<Carried>, carried: Vec<Carried>) -> Option<Self> {
         Some(Self {
+            given: read.given,
             condition: read.condition?,
             config: read.config,
             looked_at,
@@ -63,8 +80,14 @@ impl Recursion {
     }
 
     /// Whether to call again for the record. A placeholder without value counts as false.
-    #[must_use]
-    pub fn holds(&self, record: &Value, scope: &Scope<'_>) -> bool {
+    ///
+    /// # Errors
+    /// What is wrong with the expression over this record.
+    pub fn holds(&self, record: &Value, scope: &Scope<'_>) -> Result<bool, EvaluationError> {
+        let condition = match &self.condition {
+            Condition::Expression(expression) => return expression.is_true(record),
+            Condition::Placeholder(template) => template,
+        };
         let mut exact = scope.exact.cloned().unwrap_or_default();
         for own in &self.looked_at {
             match own.path.get(record) {
@@ -77,8 +100,12 @@ impl Recursion {
             ..scope.clone()
         };
         scope.roots.push((RECORD, record));
-        let value = self.condition.render(&scope).ok().flatten();
-        value.is_some_and(|value| is_true(&value))
+        let value = condition.render(&scope).ok().flatten();
+        Ok(value.is_some_and(|value| is_true(&value)))
+    }
+
+    pub(super) const fn computes(&self) -> bool {
+        matches!(self.condition, Condition::Expression(_))
     }
 
     /// Lays `config` over what the first call is made with.
@@ -124,12 +151,9 @@ impl Read {
     /// `recurse` of a resource.
     pub fn read(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<Self> {
         let at = fields.pointer("recurse");
-        let mut fields = Fields::new(fields.value("recurse")?, at, faults)?;
-        let at = fields.pointer("if");
-        fields.required("if", faults);
-        let condition = fields
-            .string("if", faults)
-            .and_then(|text| read_condition(text, &at, faults));
+        let given = fields.value("recurse")?;
+        let mut fields = Fields::new(given, at, faults)?;
+        let condition = read_condition(&mut fields, faults);
         let at = fields.pointer("config");
         let config = fields
             .required("config", faults)
@@ -147,9 +171,18 @@ impl Read {
             });
         fields.finish(faults);
         Some(Self {
+            given: given.clone(),
             condition,
             config: config.unwrap_or_default(),
         })
+    }
+
+    /// The condition, if it is a placeholder.
+    pub fn condition(&self) -> Option<&Template> {
+        match self.condition.as_ref()? {
+            Condition::Placeholder(template) => Some(template),
+            Condition::Expression(_) => None,
+        }
     }
 
     pub fn config(&self) -> impl Iterator<Item = &Template> {
@@ -160,16 +193,16 @@ impl Read {
     }
 }
 
-fn read_condition(text: &str, at: &str, faults: &mut Faults) -> Option<Template> {
-    if text.contains("{{") {
-        return Some(Template::compile(
-            &Value::String(text.trim().to_owned()),
-            at,
-            faults,
-        ));
+/// JSONata over the record, or a placeholder as in the rest of a job.
+fn read_condition(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<Condition> {
+    let at = fields.pointer("if");
+    fields.required("if", faults)?;
+    let text = fields.string("if", faults)?.trim();
+    if text.starts_with("{{") {
+        let template = Template::compile(&Value::String(text.to_owned()), &at, faults);
+        return Some(Condition::Placeholder(template));
     }
-    faults.push(at, "must be a placeholder");
-    None
+    read_expression(fields, "if", faults).map(Condition::Expression)
 }
 
 impl Override {

@@ -49,16 +49,22 @@ fn a_recursion_goes_on_where_its_condition_holds() {
         let recursion = plan.nodes[0].recurse.as_ref().expect("a recursion");
         let exact = BTreeMap::from([("resources.parts.kids".to_owned(), json!(true))]);
         let args = json!({"deep": true});
-        recursion.holds(
-            &record,
-            &Scope {
-                roots: vec![("args", &args)],
-                exact: Some(&exact),
-                ..Scope::default()
-            },
-        )
+        recursion
+            .holds(
+                &record,
+                &Scope {
+                    roots: vec![("args", &args)],
+                    exact: Some(&exact),
+                    ..Scope::default()
+                },
+            )
+            .expect("no fault")
     };
-    for condition in ["{{record.kids:bool}}", "{{resources.parts.kids:bool}}"] {
+    for condition in [
+        "{{record.kids:bool}}",
+        "{{resources.parts.kids:bool}}",
+        "kids = true or kids = 'true'",
+    ] {
         assert!(holds(condition, json!({"kids": true})), "{condition}");
         assert!(holds(condition, json!({"kids": "true"})), "{condition}");
         for record in [
@@ -81,6 +87,7 @@ fn faults_of_recursions_are_named_at_once() {
             {"resource": "orders", "recurse": {"config": {}}},
             {"resource": "parts", "recurse": {"if": "{{record.a}}", "config": {"qery": {}, "id": "{{record.id}}", "path": {"x": 1}}}},
             {"resource": "parts", "name": "b", "recurse": true},
+            {"resource": "parts", "name": "d", "filter": "a =", "map": 1, "recurse": {"if": "kids >", "config": {"id": 1}}},
             {"resource": "parts", "name": "c", "query": {"a": "{{record.id}}"},
              "recurse": {"if": "{{record}}", "config": {"query": {"b": "{{resources.parts.id}}"}}}},
         ])),
@@ -89,11 +96,15 @@ fn faults_of_recursions_are_named_at_once() {
             "/resources/0/recurse/config: changes nothing, so every call would ask for the same; give `query`, `id`, `body` or `path`",
             "/resources/1/recurse/config/qery: is not a known field; did you mean `query`?",
             "/resources/2/recurse: must be an object, is a boolean",
+            "/resources/3/recurse/if: is no JSONata: ends too early, at position 6",
+            "/resources/3/filter: is no JSONata: ends too early, at position 3",
+            "/resources/3/map: must be a string, is a number",
             "/resources/1/recurse/config/path/x: `list` of `parts` has no `{{path.x}}`; its path is `/parts`",
             "/resources/1/recurse/config/id: `list` of `parts` takes no id; use `query`, or the method `get`",
-            "/resources/3/query/a: `{{record.id}}` can't be filled: `record` is the record that `recurse` looks at; elsewhere name the parent: `{{resources.<name>.<path>}}`",
-            "/resources/3/recurse/if: `{{record}}` can't be filled: name a field of the record, such as `id`, after `record`",
-            "/resources/3/recurse/config/query/b: `{{resources.parts.id}}` can't be filled: this resource doesn't depend on `parts`; add it to `depends_on`",
+            "/resources/3/recurse/config/id: `list` of `parts` takes no id; use `query`, or the method `get`",
+            "/resources/4/query/a: `{{record.id}}` can't be filled: `record` is the record that `recurse` looks at; elsewhere name the parent: `{{resources.<name>.<path>}}`",
+            "/resources/4/recurse/if: `{{record}}` can't be filled: name a field of the record, such as `id`, after `record`",
+            "/resources/4/recurse/config/query/b: `{{resources.parts.id}}` can't be filled: this resource doesn't depend on `parts`; add it to `depends_on`",
         ]
     );
 }

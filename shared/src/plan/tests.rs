@@ -139,7 +139,7 @@ fn every_fault_of_a_job_is_named_at_once_with_its_pointer() {
             {"resource": "orders", "name": "a.b", "id": true, "query": [1], "error_handling": "batch", "loop_on": 3},
             7,
             {"method": "list"},
-            {"resource": "parts", "error_handling": "stop", "filter": "x", "persist": "no", "body": {}, "id": 4}
+            {"resource": "parts", "error_handling": "stop", "filter": "x +", "include_remote_data": true, "persist": "no", "body": {}, "id": 4}
         ])),
         [
             "/resources/1/dependson: is not a known field; did you mean `depends_on`?",
@@ -151,7 +151,8 @@ fn every_fault_of_a_job_is_named_at_once_with_its_pointer() {
             "/resources/5/resource: is required",
             "/resources/6/persist: must be a boolean, is a string",
             "/resources/6/error_handling: must be one of `ignore`, `fail_fast`, `batch`",
-            "/resources/6/filter: is not supported yet; leave it out",
+            "/resources/6/include_remote_data: belongs to the job as a whole; put it beside `resources`",
+            "/resources/6/filter: is no JSONata: ends too early, at position 3",
             "/resources/0/resource: the integration `acme` has no resource `wms/order`; it has `wms/orders`, `wms/order-items`, `bins`, `orders`, `lines` and `parts`; did you mean `wms/orders`?",
             "/resources/1/method: `orders` has no method `lst`; it has `list` and `get`; did you mean `list`?",
             "/resources/2/id: `get` of `orders` needs `{{id}}`; give it here",

@@ -4,5 +4,6 @@ pub mod create;
 pub mod delete;
 pub mod get;
 pub mod list;
+pub mod plan;
 pub mod update;
 pub mod view;

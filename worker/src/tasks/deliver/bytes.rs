@@ -31,13 +31,9 @@ impl Delivery<'_> {
             }
         };
         let spec = run.spec();
+        let node = self.handle.stream.parse::<usize>().ok();
         if batch.event_type == event::RECORD {
-            let name = self
-                .handle
-                .stream
-                .parse::<usize>()
-                .ok()
-                .and_then(|node| run.stream_name(node));
+            let name = node.and_then(|node| run.stream_name(node));
             let Some(name) = name else {
                 return Ok(Err(format!(
                     "the stream {} is none of the job",
@@ -51,7 +47,7 @@ impl Delivery<'_> {
         let object = || read(&chunk);
         let details = match batch.event_type.as_str() {
             event::STARTED => object(),
-            event::RECORD_ERROR if self.batches_errors() => {
+            event::RECORD_ERROR if node.is_some_and(|node| run.batches_errors(node)) => {
                 let errors: Result<Vec<_>, _> = batch
                     .chunks
                     .iter()
@@ -69,12 +65,6 @@ impl Delivery<'_> {
             }
         };
         Ok(details.map(|details| Bytes::from(event::run_event(spec, batch, &details))))
-    }
-
-    /// Whether errors of the stream are told together.
-    fn batches_errors(&self) -> bool {
-        let node = self.handle.stream.parse().ok();
-        node.is_some_and(|node| self.run.batches_errors(node))
     }
 }
 

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use serde_json::Value;
 use shared::{
+    expr::jsonata::Expression,
+    fault::kind_of,
     model::event::{close_chunk, open_chunk},
     plan::{Carried, MAX_LOOP_BYTES, MAX_RECURSION, Node, Recursion},
     queue::task::{FetchBody, TaskFault},
@@ -32,6 +34,12 @@ pub(super) struct PartBuilder {
     inherited: BTreeMap<String, Value>,
     /// What `recurse` is decided with; `None` for nodes without.
     recursing: Option<Recursing>,
+    /// Whether records are looked into; else they only pass through.
+    reads: bool,
+    /// Whether each record has children.
+    is_parent: bool,
+    /// Whether mapped records keep the source's.
+    keep_remote: bool,
     chunk: Vec<u8>,
     chunk_records: u32,
     chunks: Vec<Chunk>,
@@ -45,6 +53,11 @@ struct Recursing {
     args: Value,
     exact: BTreeMap<String, Value>,
 }
+
+/// Where a mapped record keeps the source's.
+const REMOTE_DATA: &str = "remote_data";
+/// Characters of an error about one record.
+const MAX_MESSAGE: usize = 1_000;
 
 /// Bytes of JSON that one value of a parent may have; each of its children carries it.
 pub(super) const MAX_CARRIED_BYTES: usize = 16 * 1024;
@@ -93,6 +106,12 @@ impl PartBuilder {
             },
             inherited,
             recursing,
+            reads: node.computes()
+                || node.recurse.is_some()
+                || !node.carried.is_empty()
+                || loops(fetch),
+            is_parent: !node.children.is_empty(),
+            keep_remote: spec.options.include_remote_data,
             fetch: fetch.clone(),
             chunk: Vec::new(),
             chunk_records: 0,
@@ -109,47 +128,114 @@ impl PartBuilder {
     }
 
     pub fn push(&mut self, record: &[u8]) {
-        self.records += 1;
-        self.bytes += record.len();
-        if self.stored {
-            if self.chunk_records == self.max_records
-                || (self.chunk_records > 0 && self.chunk.len() + record.len() > self.max_bytes)
-            {
-                self.close_chunk();
+        if !self.reads {
+            self.keep(record);
+            if self.is_parent {
+                let fetch = self.fetch.clone();
+                self.push_children(&fetch, fetch.node(), &Value::Null);
             }
-            if self.chunk_records == 0 {
-                open_chunk(&mut self.chunk, &self.parents);
-            } else {
-                self.chunk.push(b',');
-            }
-            self.chunk.extend_from_slice(record);
-            self.chunk_records += 1;
+            return;
         }
         let fetch = self.fetch.clone();
         let node = fetch.node();
-        if node.children.is_empty() && node.recurse.is_none() {
-            return;
-        }
-        // Records are valid JSON by now; what is nested too deeply to be read here has no values for children.
-        let reads = node.recurse.is_some() || !node.carried.is_empty() || loops(&fetch);
-        let value = if reads {
-            serde_json::from_slice::<Value>(record).unwrap_or_default()
-        } else {
-            Value::Null
+        // It is valid JSON; only nested too deeply it can't be read here.
+        let value = match serde_json::from_slice::<Value>(record) {
+            Ok(value) => value,
+            Err(_) if !node.computes() => Value::Null,
+            Err(error) => return self.fail("record_unreadable", &Value::Null, &error.to_string()),
         };
-        self.push_children(&fetch, node, &value);
+        match node.filter.as_ref().map(|filter| filter.is_true(&value)) {
+            None | Some(Ok(true)) => {}
+            Some(Ok(false)) => return,
+            Some(Err(error)) => return self.fail("filter_failed", &value, &error.to_string()),
+        }
+        match &node.map {
+            None => self.keep(record),
+            Some(map) => match self.mapped(map, &value, record) {
+                Ok(mapped) => self.keep(&mapped),
+                Err(message) => return self.fail("map_failed", &value, &message),
+            },
+        }
+        if self.is_parent {
+            self.push_children(&fetch, node, &value);
+        }
         if let Some(recursion) = &node.recurse {
             self.recurse(&fetch, recursion, &value);
         }
     }
 
-    fn push_children(&mut self, fetch: &Fetch, node: &Node, record: &Value) {
-        if node.children.is_empty() {
+    /// Takes a record, as the source gave it or mapped, into the part.
+    fn keep(&mut self, record: &[u8]) {
+        self.records += 1;
+        self.bytes += record.len();
+        if !self.stored {
             return;
         }
+        if self.chunk_records == self.max_records
+            || (self.chunk_records > 0 && self.chunk.len() + record.len() > self.max_bytes)
+        {
+            self.close_chunk();
+        }
+        if self.chunk_records == 0 {
+            open_chunk(&mut self.chunk, &self.parents);
+        } else {
+            self.chunk.push(b',');
+        }
+        self.chunk.extend_from_slice(record);
+        self.chunk_records += 1;
+    }
+
+    /// What is delivered in place of the record, with the source's bytes in it if the job wants them.
+    fn mapped(&self, map: &Expression, value: &Value, record: &[u8]) -> Result<Vec<u8>, String> {
+        let mut mapped = map
+            .evaluate(value)
+            .map_err(|error| error.to_string())?
+            .ok_or("`map` gives nothing; to leave a record out, use `filter`")?;
+        if !self.keep_remote {
+            return serde_json::to_vec(&mapped).map_err(|error| error.to_string());
+        }
+        let Some(members) = mapped.as_object_mut() else {
+            return Err(format!(
+                "with `include_remote_data`, `map` must give an object, and gives {}",
+                kind_of(&mapped)
+            ));
+        };
+        members.shift_remove(REMOTE_DATA);
+        let separator = if members.is_empty() { "" } else { "," };
+        let mut bytes = serde_json::to_vec(&mapped).map_err(|error| error.to_string())?;
+        bytes.pop();
+        bytes.extend_from_slice(format!("{separator}\"{REMOTE_DATA}\":").as_bytes());
+        bytes.extend_from_slice(record);
+        bytes.push(b'}');
+        Ok(bytes)
+    }
+
+    /// Makes a task that only tells that something went wrong with a record, so that it is told once, whatever
+    /// becomes of this part.
+    fn fail(&mut self, code: &str, record: &Value, message: &str) {
+        let which = match record.get("id") {
+            Some(id @ (Value::String(_) | Value::Number(_))) => format!("the record with id {id}"),
+            _ => "a record".to_owned(),
+        };
+        let message: String = format!("{which}: {message}")
+            .chars()
+            .take(MAX_MESSAGE)
+            .collect();
+        let body = FetchBody {
+            parents: self.fetch.body.parents.clone(),
+            fault: Some(TaskFault {
+                code: code.to_owned(),
+                message,
+            }),
+            ..FetchBody::default()
+        };
+        self.add(self.fetch.node, body.to_json());
+    }
+
+    fn push_children(&mut self, fetch: &Fetch, node: &Node, record: &Value) {
         let parents = carry(&self.inherited, &node.carried, record);
         let mut common: Option<String> = None;
-        for &kid in &node.children {
+        for kid in node.children.iter().copied() {
             let over = fetch.run.plan.nodes[kid].loop_on.as_ref();
             let body = match over.filter(|over| !over.from_parent.is_empty()) {
                 Some(over) => looping_body(parents.clone(), &over.from_parent, record).to_json(),
@@ -173,8 +259,10 @@ impl PartBuilder {
             return;
         };
         let scope = fetch.scope(&recursing.args, &recursing.exact);
-        if !recursion.holds(record, &scope) {
-            return;
+        match recursion.holds(record, &scope) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return self.fail("recurse_failed", record, &error.to_string()),
         }
         let depth = fetch.body.depth + 1;
         let fault = (depth > MAX_RECURSION).then(|| TaskFault {

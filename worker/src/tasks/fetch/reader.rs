@@ -20,6 +20,8 @@ use crate::{context::Context, measure};
 
 /// Bytes of records after which a part is committed; a page may have many.
 const PART_BYTES: usize = 1024 * 1024;
+/// Bytes of records that are computed over (`filter`, `map`) before others get their turn.
+const COMPUTED_BYTES: usize = 8 * 1024;
 /// How often a page that was committed in part and then interrupted is begun anew because it has changed meanwhile.
 const MAX_RESTARTS: u64 = 3;
 /// Bytes of one page's body, decompressed.
@@ -265,17 +267,28 @@ impl Reader {
             skip_digest: resume.digest,
             changed: false,
         };
+        let computes = self.fetch.node().computes();
+        let piece_bytes = if computes { COMPUTED_BYTES } else { usize::MAX };
         while let Some(bytes) = response.chunk().await? {
-            splitter.push(&bytes, &mut |record| page.record(record))?;
-            if page.changed {
-                return Err(Stop::Changed);
-            }
-            if page.builder.bytes() >= PART_BYTES {
-                let next = Next::SamePage(at.cloned(), page.progress(resume.restarts));
-                self.send(page.builder.take(), 0, next, &permit).await?;
+            for piece in bytes.chunks(piece_bytes) {
+                in_turn(computes, || {
+                    splitter.push(piece, &mut |record| page.record(record))
+                })?;
+                if page.changed {
+                    return Err(Stop::Changed);
+                }
+                if page.builder.bytes() >= PART_BYTES {
+                    let next = Next::SamePage(at.cloned(), page.progress(resume.restarts));
+                    self.send(page.builder.take(), 0, next, &permit).await?;
+                }
+                if computes {
+                    tokio::task::yield_now().await;
+                }
             }
         }
-        let envelope = splitter.finish(&mut |record| page.record(record))?;
+        let envelope = in_turn(computes, || {
+            splitter.finish(&mut |record| page.record(record))
+        })?;
         if page.changed || page.seen < resume.skip {
             return Err(Stop::Changed);
         }
@@ -357,6 +370,16 @@ impl Reader {
             .send(Read::Part(part))
             .await
             .map_err(|_| Stop::Unwanted)
+    }
+}
+
+/// Runs what may block its thread so that other tasks of the thread go on elsewhere.
+fn in_turn<T>(blocks: bool, work: impl FnOnce() -> T) -> T {
+    let flavor = tokio::runtime::Handle::current().runtime_flavor();
+    if blocks && flavor == tokio::runtime::RuntimeFlavor::MultiThread {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
     }
 }
 

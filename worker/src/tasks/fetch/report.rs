@@ -34,7 +34,7 @@ pub(super) struct Failing<'a> {
 
 /// What is listed of a fetch that is given up.
 struct What<'a> {
-    code: &'static str,
+    code: &'a str,
     message: &'a str,
     status: Option<u16>,
     request: Option<Value>,
