@@ -1,6 +1,6 @@
 //! The examples of the guides are what the program accepts.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{integration::Integration, plan::Plan};
 
@@ -19,12 +19,21 @@ fn examples(guide: &str) -> Vec<Value> {
 fn every_example_of_the_guides_is_accepted() {
     let documents = examples(INTEGRATIONS);
     assert_eq!(documents.len(), 1);
-    let integration = Integration::compile(&documents[0]).expect("a sound document");
+    let mut document = documents[0].clone();
+    Integration::compile(&document).expect("a sound document");
+    // What no warehouse has: folders in folders.
+    document["config"]["resources"]["folders"] = json!({"list": {"path": "/folders"}});
+    let integration = Integration::compile(&document).expect("a sound document");
     let jobs = examples(SYNC_JOBS);
-    assert_eq!(jobs.len(), 2);
+    assert_eq!(jobs.len(), 5);
     for job in jobs {
-        let resources = job.get("resources").unwrap_or(&job);
-        let plan = Plan::compile(resources, &integration);
+        // A whole job, its resources, or one of them.
+        let resources = match job.get("resources") {
+            Some(resources) => resources.clone(),
+            None if job.is_object() => json!([job]),
+            None => job,
+        };
+        let plan = Plan::compile(&resources, &integration);
         assert!(plan.is_ok(), "{plan:?}");
     }
 }
