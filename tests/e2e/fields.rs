@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -110,6 +111,126 @@ async fn a_run_with_5_levels_and_loops_times_parents_asks_for_all_of_it_once_and
             parent["loop.item"].as_str().expect("a flag")
         )));
         assert!(detail.contains(parent["resources.items.iid"].as_str().expect("an id")));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_loop_is_made_in_parts_and_every_element_is_asked_for_once() -> Result<()> {
+    const ELEMENTS: u64 = 2_500;
+    let job = json!({"resources": [{"resource": "wms/order-items", "loop_on": "ids", "query": {"order_id": "{{loop.item}}"}}]});
+    let shop = Shop { lines: 1, ..SHOP };
+    let sync = Syncing::of_shop(
+        shop,
+        Setup {
+            job,
+            ..Setup::default()
+        },
+    )
+    .await?;
+    let ids: Vec<u64> = (1..=ELEMENTS).collect();
+    let run = sync.start_run_with(&json!({"args": {"ids": ids}})).await?;
+    let run = sync.finish(&run).await?;
+    assert_eq!(
+        (&run["status"], &run["requests"]),
+        (&json!("completed"), &json!(ELEMENTS)),
+        "{run}"
+    );
+    let mut orders = BTreeSet::new();
+    for (record, parent) in &with_parents(&sync)["wms/order-items"] {
+        assert_eq!(record["order"], parent["loop.item"]);
+        assert!(
+            orders.insert(record["order"].as_u64()),
+            "{record} came twice"
+        );
+    }
+    assert_eq!(orders.len(), ids.len());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn loops_whose_worker_is_killed_go_on_and_bring_each_record_once() -> Result<()> {
+    let right = depot::right_requests();
+    let source = Source::json(move |request| {
+        std::thread::sleep(Duration::from_millis(15));
+        depot::answer(&right, request)
+    })?;
+    let setup = Setup {
+        workers: 2,
+        job: json!({"resources": depot::resources()}),
+        integration: depot::integration,
+        ..Setup::default()
+    };
+    let mut sync = Syncing::of(source, setup).await?;
+    let args = json!({"args": {"zones": depot::ZONES, "flags": depot::FLAGS}});
+    let run = sync.start_run_with(&args).await?;
+    sync.wait(&run, "the middle of the run", |state| {
+        state["records_fetched"].as_u64() > Some(20)
+    })
+    .await?;
+    sync.stack.workers[0].kill()?;
+    let run = sync.finish(&run).await?;
+    assert_eq!(
+        (&run["status"], &run["errors"]),
+        (&json!("completed"), &json!(0)),
+        "{run}"
+    );
+    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    for (name, count) in depot::counts() {
+        let records: BTreeSet<_> = ledger.records[name].iter().collect();
+        assert_eq!(
+            (records.len(), ledger.records[name].len()),
+            (count, count),
+            "{name}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_is_told_under_its_name_or_not_at_all_and_fails_by_its_own_policy() -> Result<()>
+{
+    let gone = |request: &Request| match request.path() {
+        "/orders/7/lines" => (404, "{}".to_owned()),
+        _ => SHOP.answer(request),
+    };
+    let lines = |handling: &str| {
+        json!({"resources": [
+            {"resource": "wms/orders", "name": "all", "persist": false},
+            {"resource": "wms/order-items", "name": "their/lines", "depends_on": "all",
+             "query": {"order_id": "{{resources.all.id}}"}, "error_handling": handling}]})
+    };
+    for (handling, status) in [("ignore", "completed"), ("fail_fast", "failed")] {
+        let job = lines(handling);
+        let sync = Syncing::of(
+            Source::json(gone)?,
+            Setup {
+                job,
+                ..Setup::default()
+            },
+        )
+        .await?;
+        let run = sync.start_run().await?;
+        let run = sync.finish(&run).await?;
+        assert_eq!(run["status"], status, "{run}");
+        let names: BTreeSet<_> = sync
+            .receiver
+            .deliveries()
+            .iter()
+            .filter(|delivery| delivery.name() == "sync_job_run:record")
+            .map(|delivery| delivery.event()["payload"]["name"].to_string())
+            .collect();
+        assert!(
+            names.iter().all(|name| name == "\"their/lines\""),
+            "{names:?}"
+        );
+        if status == "completed" {
+            assert_eq!(run["records_delivered"], 24 * 3);
+            assert_eq!(
+                run["resource_stats"]["all"]["list"],
+                json!({"fetched": 25, "persisted": 0})
+            );
+        }
     }
     Ok(())
 }
