@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(pointers, ["/error_handling", "/mutex_key"]);
     }
 
-    fn options(body: Value) -> (Option<JobOptions>, Faults) {
+    fn options(body: &Value) -> (Option<JobOptions>, Faults) {
         let mut job = json!({"integration_name": "x", "resources": []});
         job.as_object_mut()
             .expect("an object")
@@ -209,8 +209,9 @@ mod tests {
 
     #[test]
     fn a_first_run_date_stands_in_for_a_previous_run_and_a_lookback_is_taken_off_one() {
-        let (read, faults) =
-            options(json!({"first_run_date": "2024-05-01T02:00:00+02:00", "lookback_minutes": 90}));
+        let (read, faults) = options(
+            &json!({"first_run_date": "2024-05-01T02:00:00+02:00", "lookback_minutes": 90}),
+        );
         assert!(faults.is_empty(), "{faults}");
         let read = read.expect("options");
         let date = |text: &str| Some(text.parse::<Timestamp>().expect("a date"));
@@ -225,7 +226,7 @@ mod tests {
     #[test]
     fn dates_and_lookbacks_that_are_none_are_refused() {
         let (_, faults) = options(
-            json!({"first_run_date": "May 1st", "lookback_minutes": 525_601, "include_remote_data": "yes"}),
+            &json!({"first_run_date": "May 1st", "lookback_minutes": 525_601, "include_remote_data": "yes"}),
         );
         let pointers: Vec<_> = faults
             .as_slice()
@@ -240,7 +241,7 @@ mod tests {
                 "/include_remote_data"
             ]
         );
-        assert!(!options(json!({"lookback_minutes": -1})).1.is_empty());
+        assert!(!options(&json!({"lookback_minutes": -1})).1.is_empty());
     }
 
     #[test]

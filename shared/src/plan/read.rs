@@ -102,7 +102,7 @@ impl Resource {
             .as_ref()
             .map(|path| Template::compile(path, &at, faults));
         let loop_on = loops::Over::read(&mut fields, faults);
-        let recurse = recurse::Read::read(&mut fields, faults);
+        let recurse = recurse::Read::of(&mut fields, faults);
         let persist = fields.boolean("persist", faults).unwrap_or(true);
         let error_handling = read_error_handling(&mut fields, faults);
         if fields.value("include_remote_data").is_some() {

@@ -149,7 +149,7 @@ fn is_true(value: &Value) -> bool {
 
 impl Read {
     /// `recurse` of a resource.
-    pub fn read(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<Self> {
+    pub fn of(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<Self> {
         let at = fields.pointer("recurse");
         let given = fields.value("recurse")?;
         let mut fields = Fields::new(given, at, faults)?;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use shared::{
     ids::SyncJobId,
-    integration::Integration,
+    integration::{Integration, Method},
     model::{run::ErrorHandling, sync_job::SyncJob},
     plan::{Carried, Node, Plan, Source},
 };
@@ -178,9 +178,9 @@ impl NodeView {
             resource: node.resource.clone(),
             method: node.method.clone(),
             request: RequestView {
-                method: method.map_or("GET", |method| method.verb()).to_owned(),
-                path: method.map_or("", |method| method.path_text()).to_owned(),
-                paged: method.is_some_and(|method| method.is_paged()),
+                method: method.map_or("GET", Method::verb).to_owned(),
+                path: method.map_or("", Method::path_text).to_owned(),
+                paged: method.is_some_and(Method::is_paged),
             },
             parent: node.parent.map(name),
             children: node.children.iter().copied().map(name).collect(),

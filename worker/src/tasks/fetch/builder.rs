@@ -38,8 +38,6 @@ pub(super) struct PartBuilder {
     reads: bool,
     /// Whether each record has children.
     is_parent: bool,
-    /// Whether mapped records keep the source's.
-    keep_remote: bool,
     chunk: Vec<u8>,
     chunk_records: u32,
     chunks: Vec<Chunk>,
@@ -111,7 +109,6 @@ impl PartBuilder {
                 || !node.carried.is_empty()
                 || loops(fetch),
             is_parent: !node.children.is_empty(),
-            keep_remote: spec.options.include_remote_data,
             fetch: fetch.clone(),
             chunk: Vec::new(),
             chunk_records: 0,
@@ -191,7 +188,7 @@ impl PartBuilder {
             .evaluate(value)
             .map_err(|error| error.to_string())?
             .ok_or("`map` gives nothing; to leave a record out, use `filter`")?;
-        if !self.keep_remote {
+        if !self.fetch.run.spec.options.include_remote_data {
             return serde_json::to_vec(&mapped).map_err(|error| error.to_string());
         }
         let Some(members) = mapped.as_object_mut() else {
