@@ -112,16 +112,16 @@ async fn every_retry_has_the_same_id_and_the_same_bytes() -> Result<()> {
     let run = sync.finish(&run).await?;
     // The ledger compares the bytes of each repeat.
     Ledger::check(&sync.receiver.deliveries(), &run);
-    let started: Vec<_> = sync
+    let created: Vec<_> = sync
         .receiver
         .deliveries()
         .into_iter()
-        .filter(|delivery| delivery.name() == "sync_job_run:started")
+        .filter(|delivery| delivery.name() == "sync_job_run:created")
         .collect();
-    assert_eq!(started.len(), 5);
-    let id = started[0].request.header("webhook-id");
+    assert_eq!(created.len(), 5);
+    let id = created[0].request.header("webhook-id");
     assert!(
-        started
+        created
             .iter()
             .all(|delivery| delivery.request.header("webhook-id") == id)
     );

@@ -1,5 +1,5 @@
 //! The passes that keep the queues moving: rescue expired leases, hand back parked
-//! fetches, measure. They run in every worker at the same time; each claims its
+//! fetches, fail runs that last too long, measure. They run in every worker at the same time; each claims its
 //! work in one script, so a second call does nothing. (Delayed tasks are promoted
 //! by the claims themselves.)
 
@@ -13,6 +13,9 @@ use shared::{
 use tokio_util::sync::CancellationToken;
 
 const EVERY: Duration = Duration::from_secs(2);
+
+/// Runs that are failed in one pass because they last too long.
+const OVERDUE_AT_ONCE: usize = 100;
 
 /// Passes until `stop`; while Redis is away they wait for it.
 pub async fn run(store: &Store, stop: CancellationToken) {
@@ -62,6 +65,9 @@ async fn pass(store: &Store) -> StoreResult<()> {
     gauge!(names::UNDELIVERED_BYTES).set(store.undelivered_bytes().await? as f64);
     if let Some(share) = store.mark_when_full().await? {
         gauge!(names::STORE_MEMORY_SHARE).set(share);
+    }
+    for run in store.runs().fail_overdue(OVERDUE_AT_ONCE).await? {
+        tracing::warn!(run.id = run, "a run lasted longer than it may, and failed");
     }
     let unparked = store.unpark().await?;
     if unparked > 0 {

@@ -21,13 +21,13 @@ const COUNT_DIGITS: usize = 10;
 
 /// Every event type a webhook can subscribe to.
 pub const EVENT_TYPES: &[&str] = &[
-    "sync_job_run:created",
-    "sync_job_run:updated",
-    "sync_job_run:deleted",
-    "sync_job_run:started",
+    CREATED,
+    UPDATED,
+    DELETED,
+    STARTED,
     RECORD,
     RECORD_ERROR,
-    "sync_job_run:rate_limited",
+    RATE_LIMITED,
     "sync_job_run:completed",
     "sync_job_run:failed",
     "sync_job_run:stopped",
@@ -43,6 +43,16 @@ pub const EVENT_TYPES: &[&str] = &[
     "test",
 ];
 
+/// Stands for the event types of a run that makes none.
+pub const NO_EVENTS: &str = "none";
+/// What the names of a run's events begin with.
+pub const OF_A_RUN: &str = "sync_job_run:";
+/// The run was accepted.
+pub const CREATED: &str = "sync_job_run:created";
+/// Its status changed.
+pub const UPDATED: &str = "sync_job_run:updated";
+/// It was deleted, after its end.
+pub const DELETED: &str = "sync_job_run:deleted";
 pub const STARTED: &str = "sync_job_run:started";
 pub const RECORD: &str = "sync_job_run:record";
 pub const RECORD_ERROR: &str = "sync_job_run:record_error";
@@ -53,6 +63,15 @@ pub const TERMINAL: [&str; 3] = [
     "sync_job_run:stopped",
 ];
 pub const RATE_LIMITED: &str = "sync_job_run:rate_limited";
+
+/// What the payload of every event of a run begins with.
+const COMMON: [&str; 5] = [
+    "sync_job_run_id",
+    "sync_job_id",
+    "integrated_account_id",
+    "tenant_id",
+    "integration_name",
+];
 
 /// A frozen batch: what the functions below turn into bytes, always the same ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -319,6 +338,16 @@ pub fn record_errors_details(errors: Vec<Map<String, Value>>) -> Map<String, Val
     details
 }
 
+/// Payload of `created`, `updated` and `deleted`: the run as it stood then. What every payload has is left out.
+#[must_use]
+pub fn run_details(view: &RunView) -> Map<String, Value> {
+    let Value::Object(mut details) = json!(view) else {
+        return Map::new();
+    };
+    details.retain(|name, _| !COMMON.contains(&name.as_str()));
+    details
+}
+
 /// Payload of the terminal event; nothing in it changes once the event is queued.
 #[must_use]
 pub fn terminal_details(view: &RunView) -> Map<String, Value> {
@@ -381,7 +410,9 @@ mod tests {
             resources: json!([]),
             options: crate::model::sync_job::JobOptions::default(),
             mutex_key: None,
+            force: false,
             retry_of: None,
+            retry: None,
             event_types: Vec::new(),
             batch_records: 100,
             batch_bytes: 1000,

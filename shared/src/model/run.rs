@@ -121,10 +121,17 @@ pub struct RunSpec {
     /// The job's `mutex_key`, its placeholders filled.
     #[serde(default)]
     pub mutex_key: Option<String>,
+    /// Starts although another run with the same key is active.
+    #[serde(default)]
+    pub force: bool,
     /// The run whose failed parts this one fetches.
     #[serde(default)]
     pub retry_of: Option<RunId>,
-    /// Event types the webhook had subscribed to; empty: all.
+    /// What it takes over from that run.
+    #[serde(default)]
+    pub retry: Option<Retry>,
+    /// Event types that are made: those the webhook had subscribed to, narrowed by `events_to_send`. Empty: all;
+    /// [`crate::model::event::NO_EVENTS`]: none.
     pub event_types: Vec<String>,
     /// Records of one event at most.
     pub batch_records: u32,
@@ -150,6 +157,17 @@ impl RunSpec {
     }
 }
 
+/// What a retry takes over from the run whose failed parts it fetches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    /// `previous_run_date` of each resource, by name, as that run had it: the retry asks for the same.
+    pub previous: BTreeMap<String, Timestamp>,
+    /// What becomes the `previous_run_date` of resources that are whole now: the start of the first run.
+    pub watermark: Timestamp,
+    /// Nodes of which something is missing that isn't fetched again, such as dead letters: their `previous_run_date` stays.
+    pub undelivered: Vec<usize>,
+}
+
 /// A run as the API shows it; true while it runs.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct RunView {
@@ -173,6 +191,12 @@ pub struct RunView {
     pub args: Value,
     pub error_handling: ErrorHandling,
     pub ignore_previous_run: bool,
+    /// The job's, its placeholders filled.
+    pub mutex_key: Option<String>,
+    pub max_duration_minutes: Option<u32>,
+    /// The run whose failed parts this one fetches.
+    #[schema(value_type = Option<String>)]
+    pub retry_of: Option<RunId>,
     #[schema(value_type = String)]
     pub created_at: Timestamp,
     #[schema(value_type = Option<String>)]
@@ -193,6 +217,9 @@ pub struct RunView {
     pub waiting_for: Option<WaitingFor>,
     #[schema(value_type = Option<String>)]
     pub waiting_since: Option<Timestamp>,
+    /// The active run that a `waiting_for` of `mutex` is about.
+    #[schema(value_type = Option<String>)]
+    pub waiting_for_sync_job_run_id: Option<RunId>,
     /// Bytes committed and not yet acknowledged.
     pub undelivered_bytes: u64,
     /// `{"wms/orders":{"list":{"fetched":n,"persisted":n}}}`
@@ -208,6 +235,8 @@ pub struct RunView {
 pub enum WaitingFor {
     /// New credentials of its integrated account.
     Credentials,
+    /// The end of another run with the same mutex key, before it begins.
+    Mutex,
 }
 
 /// Counts of one resource and method.

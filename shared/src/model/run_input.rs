@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::{
     input::{accept_common, accept_runtime_version, free_form, refuse_read_only},
     run::ErrorHandling,
+    run_control::read_events_to_send,
     sync_job::read_error_handling,
 };
 use crate::{
@@ -31,6 +32,9 @@ pub struct RunInput {
     pub ignore_previous_run: bool,
     /// Events that are made, of those that the webhook subscribes to; the job's when absent.
     pub events_to_send: Option<Vec<String>>,
+    /// Start at once, although another run with the same mutex key is active.
+    #[schema(required = false, default = false)]
+    pub force: bool,
 }
 
 /// Fields of a run that only the server sets.
@@ -48,15 +52,11 @@ const READ_ONLY: &[&str] = &[
     "resource_stats",
     "progress",
     "error",
+    "waiting_for",
+    "retry_of",
 ];
 /// Fields of the contract that this version can't honour.
-const NOT_YET: &[&str] = &[
-    "events_to_send",
-    "force",
-    "resources",
-    "mutex_key",
-    "max_duration_minutes",
-];
+const NOT_YET: &[&str] = &["resources", "mutex_key", "max_duration_minutes"];
 
 impl RunInput {
     /// Reads a body; ids that can't be read are faults and `None`, so that the ones
@@ -88,7 +88,8 @@ impl RunInput {
             ignore_previous_run: fields
                 .boolean("ignore_previous_run", &mut faults)
                 .unwrap_or(false),
-            ..Self::default()
+            events_to_send: read_events_to_send(&mut fields, &mut faults),
+            force: fields.boolean("force", &mut faults).unwrap_or(false),
         };
         fields.finish(&mut faults);
         (Some(input), faults)

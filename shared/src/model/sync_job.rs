@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     input::{accept_common, accept_runtime_version, label, refuse_read_only, required_label},
     run::ErrorHandling,
+    run_control::read_run_control,
 };
 use crate::{
     clock::Timestamp,
@@ -47,6 +48,23 @@ pub struct JobOptions {
     #[serde(default)]
     #[schema(required = false)]
     pub include_remote_data: bool,
+    /// JSON Schema (2020-12) of the `args` of runs; also with `required: true` on properties, or as a flat map of properties.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub args_schema: Option<Value>,
+    /// JSONata over `{args}`: nothing or null lets a run begin, an object with a `message` refuses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub args_validation: Option<String>,
+    /// Runs for which this text, its placeholders filled, is the same go one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "{{account.id}}")]
+    pub mutex_key: Option<String>,
+    /// A run that lasts longer fails; 1 to 10,080.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_duration_minutes: Option<u32>,
+    /// Events of runs that are made, of those that the webhook subscribes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events_to_send: Option<Vec<String>>,
 }
 
 /// A year.
@@ -74,6 +92,7 @@ impl JobOptions {
             include_remote_data: fields
                 .boolean("include_remote_data", faults)
                 .unwrap_or(false),
+            ..Self::default()
         }
     }
 
@@ -119,16 +138,7 @@ pub struct SyncJobInput {
 /// Fields of a sync job that only the server sets.
 const READ_ONLY: &[&str] = &["id", "created_at", "updated_at"];
 /// Fields of the contract that this version can't honour.
-const NOT_YET: &[&str] = &[
-    "args_schema",
-    "args_validation",
-    "mutex_key",
-    "max_duration_minutes",
-    "events_to_send",
-    "run_if",
-    "concurrency",
-    "priority",
-];
+const NOT_YET: &[&str] = &["run_if", "concurrency", "priority"];
 
 impl SyncJobInput {
     /// Reads a body, except for what [`crate::plan::Plan::compile`] says about `resources`.
@@ -148,7 +158,8 @@ impl SyncJobInput {
         let label = label(&mut fields, "label", &mut faults);
         let error_handling =
             read_error_handling(&mut fields, &mut faults).unwrap_or(ErrorHandling::Ignore);
-        let options = JobOptions::read(&mut fields, &mut faults);
+        let mut options = JobOptions::read(&mut fields, &mut faults);
+        read_run_control(&mut fields, &mut options, &mut faults);
         for name in NOT_YET {
             fields.not_supported_yet(name, &mut faults);
         }
@@ -187,7 +198,7 @@ mod tests {
 
     #[test]
     fn fields_of_later_versions_are_refused_and_not_ignored() {
-        let body = json!({"integration_name": "x", "resources": [], "mutex_key": "{{account.id}}", "error_handling": "stop",
+        let body = json!({"integration_name": "x", "resources": [], "priority": 1, "error_handling": "stop",
                           "default_runtime_version": 3, "meta": {}});
         let (_, faults) = SyncJobInput::read(&body, EnvironmentId::from_bits(1));
         let pointers: Vec<_> = faults
@@ -195,7 +206,7 @@ mod tests {
             .iter()
             .map(|fault| fault.pointer.as_str())
             .collect();
-        assert_eq!(pointers, ["/error_handling", "/mutex_key"]);
+        assert_eq!(pointers, ["/error_handling", "/priority"]);
     }
 
     fn options(body: &Value) -> (Option<JobOptions>, Faults) {

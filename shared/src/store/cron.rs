@@ -142,7 +142,7 @@ impl Store {
         let mut call = self.call(&scripts::CRON_FIRE);
         add_advance(&mut call, trigger, advance);
         call.arg(overlap.as_str()).arg(millis(WAIT_LOOK));
-        add_acceptance(&mut call, spec)?;
+        add_acceptance(&mut call, spec, None)?;
         match self.invoke::<String>(&call).await?.as_str() {
             "fired" => Ok(Fired::Fired),
             "skipped" => Ok(Fired::Skipped),

@@ -26,6 +26,10 @@
 //! | `account:<account>:run` | set | runs of an account that aren't told to their end |
 //! | `outbox:<webhook>` and what follows it | | events that belong to no run: the fields of a run's stream `c`, and its lists |
 //! | `outbox_dropped` | hash | webhook → events that its full outbox did not take |
+//! | `run:<run>:timeline` | list | what happened, and when |
+//! | `run:<run>:failed`, `run:<run>:retry` | list | tasks of fetches that were given up; of a retry, those it begins with |
+//! | `mutex:<env>:<key>`, `mutex_waiting:<env>:<key>` | set, list | runs of a mutex key that are active; that wait |
+//! | `deadlines` | zset | run → time until which it may last |
 //! | `flow:<webhook>` | hash | undelivered bytes, whether they are over the mark |
 //! | `flow:<webhook>:parked` | list | fetch tasks waiting for the receiver |
 //! | `full` | string | set, for some seconds, while Redis has little memory left |
@@ -97,6 +101,17 @@ impl Keys {
     #[must_use]
     pub fn run_events(&self, run: RunId) -> String {
         self.join(&["run", &run.to_string(), "event"])
+    }
+
+    #[must_use]
+    pub fn run_timeline(&self, run: RunId) -> String {
+        self.join(&["run", &run.to_string(), "timeline"])
+    }
+
+    /// The active runs of a mutex key.
+    #[must_use]
+    pub fn mutex(&self, environment: EnvironmentId, key: &str) -> String {
+        self.join(&["mutex", &environment.to_string(), key])
     }
 
     #[must_use]

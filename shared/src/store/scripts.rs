@@ -34,7 +34,7 @@ script!(
     CLAIM,
     allowed,
     [
-        "clock", "queue", "flow", "stream", "cron", "workflow", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
     ],
     "claim"
 );
@@ -49,26 +49,65 @@ script!(HAND_BACK, allowed, ["clock", "queue"], "hand_back");
 script!(FINISH_TASK, allowed, ["clock", "queue"], "finish_task");
 script!(RETRY_TASK, allowed, ["clock", "queue"], "retry_task");
 script!(QUEUE_GAUGES, allowed, ["clock"], "queue_gauges");
-script!(IS_OVER, allowed, ["queue", "flow"], "is_over");
-script!(UNPARK, allowed, ["clock", "queue", "flow"], "unpark");
+script!(
+    IS_OVER,
+    allowed,
+    ["clock", "queue", "timeline", "flow"],
+    "is_over"
+);
+script!(
+    UNPARK,
+    allowed,
+    ["clock", "queue", "timeline", "flow"],
+    "unpark"
+);
 script!(MARK_FULL, allowed, [], "mark_full");
 script!(
     CREATE_RUN,
     refused,
-    ["clock", "queue", "index", "accept"],
+    [
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "index", "accept"
+    ],
     "create_run"
 );
 script!(
     START_RUN,
     refused,
-    ["clock", "queue", "flow", "stream"],
+    [
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
+    ],
     "start_run"
 );
+script!(
+    RETRY_RUN,
+    refused,
+    [
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "index", "accept"
+    ],
+    "retry_run"
+);
+script!(
+    DELETE_RUN,
+    allowed,
+    [
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
+    ],
+    "delete_run"
+);
+script!(
+    FAIL_OVERDUE,
+    allowed,
+    [
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
+    ],
+    "fail_overdue"
+);
+script!(SET_WATERMARKS, refused, [], "set_watermarks");
 script!(
     FAIL_START,
     allowed,
     [
-        "clock", "queue", "flow", "stream", "cron", "workflow", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
     ],
     "fail_start"
 );
@@ -76,7 +115,7 @@ script!(
     STOP_RUN,
     allowed,
     [
-        "clock", "queue", "flow", "stream", "cron", "workflow", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
     ],
     "stop_run"
 );
@@ -84,7 +123,7 @@ script!(
     COMMIT_PAGE,
     refused,
     [
-        "clock", "queue", "flow", "stream", "cron", "workflow", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
     ],
     "commit_page"
 );
@@ -92,7 +131,7 @@ script!(
     FETCH_RETRY,
     allowed,
     [
-        "clock", "queue", "flow", "stream", "cron", "workflow", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
     ],
     "fetch_retry"
 );
@@ -100,7 +139,7 @@ script!(
     FETCH_LIMITED,
     allowed,
     [
-        "clock", "queue", "flow", "stream", "cron", "workflow", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
     ],
     "fetch_limited"
 );
@@ -108,7 +147,7 @@ script!(
     FETCH_FAILED,
     allowed,
     [
-        "clock", "queue", "flow", "stream", "cron", "workflow", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
     ],
     "fetch_failed"
 );
@@ -116,7 +155,7 @@ script!(
     TAKE_BATCH,
     allowed,
     [
-        "clock", "queue", "flow", "stream", "cron", "workflow", "run", "batch"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "batch"
     ],
     "take_batch"
 );
@@ -124,7 +163,7 @@ script!(
     SETTLE_BATCH,
     allowed,
     [
-        "clock", "queue", "flow", "stream", "cron", "workflow", "run", "batch", "index"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "batch", "index"
     ],
     "settle_batch"
 );
@@ -132,7 +171,7 @@ script!(
     DELIVERY_RETRY,
     allowed,
     [
-        "clock", "queue", "flow", "stream", "cron", "workflow", "run", "batch"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "batch"
     ],
     "delivery_retry"
 );
@@ -141,7 +180,7 @@ script!(
     OBJECT_CREATE,
     refused,
     [
-        "clock", "queue", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
     ],
     "object_create"
 );
@@ -149,7 +188,7 @@ script!(
     OBJECT_UPDATE,
     allowed,
     [
-        "clock", "queue", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
     ],
     "object_update"
 );
@@ -157,7 +196,7 @@ script!(
     OBJECT_DELETE,
     allowed,
     [
-        "clock", "queue", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
     ],
     "object_delete"
 );
@@ -165,7 +204,7 @@ script!(
     AWAIT_ACCOUNT,
     allowed,
     [
-        "clock", "queue", "flow", "stream", "cron", "workflow", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
     ],
     "await_account"
 );
@@ -174,14 +213,16 @@ script!(CRON_CLAIM, allowed, ["clock"], "cron_claim");
 script!(
     CRON_FIRE,
     refused,
-    ["clock", "queue", "index", "accept", "cron"],
+    [
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "index", "accept", "cron"
+    ],
     "cron_fire"
 );
 script!(
     CRON_FAIL,
     allowed,
     [
-        "clock", "queue", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
     ],
     "cron_fail"
 );

@@ -6,7 +6,14 @@
 //! written but the integration's document; the run itself is made by a script
 //! ([`crate::store::runs::Runs::create`]).
 
-use serde_json::Value;
+pub mod args_schema;
+pub mod args_validation;
+pub mod mutex_key;
+mod retry;
+
+use serde_json::{Map, Value};
+
+use self::args_schema::ArgsSchema;
 
 use crate::{
     catalog::{Catalog, Entry},
@@ -15,8 +22,9 @@ use crate::{
     model::{
         account::{Account, AccountStatus},
         run::{RunSpec, Trigger},
+        run_control::narrowed,
         run_input::RunInput,
-        sync_job::SyncJob,
+        sync_job::{JobOptions, SyncJob},
         webhook::Webhook,
     },
     plan::Plan,
@@ -95,6 +103,10 @@ impl Submitter<'_> {
         let found = self
             .check(environment, &input, Readiness::Active, &mut faults)
             .await?;
+        let mutex_key = match (&found.job, &found.account) {
+            (Some(job), Some(account)) => mutex_key_of(job, account, id, &input, &mut faults),
+            _ => None,
+        };
         let (Some(job), Some(account), Some(webhook), Some(integration), true) = (
             found.job,
             found.account,
@@ -119,13 +131,21 @@ impl Submitter<'_> {
             trigger_id: started_by.id,
             workflow_chain: started_by.workflow_chain,
             args: Value::Object(input.args),
+            event_types: narrowed(
+                webhook.event_types,
+                input
+                    .events_to_send
+                    .as_deref()
+                    .or(job.options.events_to_send.as_deref()),
+            ),
             error_handling: input.error_handling.unwrap_or(job.error_handling),
             ignore_previous_run: input.ignore_previous_run,
             resources: job.resources,
             options: job.options,
-            mutex_key: None,
+            mutex_key,
+            force: input.force,
             retry_of: None,
-            event_types: webhook.event_types,
+            retry: None,
             batch_records: webhook.delivery.batch_records,
             batch_bytes: webhook.delivery.batch_bytes,
             linger_ms: webhook.delivery.linger_ms,
@@ -184,6 +204,9 @@ impl Submitter<'_> {
             Some(job) => self.check_plan(environment, job, faults).await?,
             None => None,
         };
+        if let Some(job) = &job {
+            check_args(&job.options, &input.args, faults).await;
+        }
         Ok(Found {
             job,
             account,
@@ -230,6 +253,62 @@ impl Submitter<'_> {
             );
         }
         Ok(Some(entry))
+    }
+}
+
+/// Whether the arguments are what the job wants.
+async fn check_args(options: &JobOptions, args: &Map<String, Value>, faults: &mut Faults) {
+    if options.args_schema.is_none() && options.args_validation.is_none() {
+        return;
+    }
+    let (options, args) = (options.clone(), args.clone());
+    // Both may compute for a while; the caller's thread has other requests.
+    match tokio::task::spawn_blocking(move || faults_of_args(&options, args)).await {
+        Ok(found) => {
+            for fault in found.as_slice() {
+                faults.push(&fault.pointer, &fault.message);
+            }
+        }
+        Err(error) => {
+            tracing::error!(%error, "the check of a run's arguments crashed");
+            faults.push("/args", "can't be checked: the check crashed");
+        }
+    }
+}
+
+fn faults_of_args(options: &JobOptions, args: Map<String, Value>) -> Faults {
+    let mut faults = Faults::default();
+    if let Some(source) = &options.args_schema {
+        // It was checked with the job; should this version read it otherwise, that is told as its fault.
+        if let Some(schema) = ArgsSchema::compile(source, "/sync_job_id", &mut faults) {
+            schema.check(&Value::Object(args.clone()), "/args", &mut faults);
+        }
+    }
+    // Only arguments of the right shape come to the expression, so that it may rely on it.
+    if let Some(source) = &options.args_validation
+        && faults.is_empty()
+        && let Some(message) = args_validation::refusal(source, args)
+    {
+        faults.push("/args", message);
+    }
+    faults
+}
+
+/// The job's mutex key for this run.
+fn mutex_key_of(
+    job: &SyncJob,
+    account: &Account,
+    run: RunId,
+    input: &RunInput,
+    faults: &mut Faults,
+) -> Option<String> {
+    let key = job.options.mutex_key.as_ref()?;
+    match mutex_key::render(key, &input.args, account, run) {
+        Ok(key) => Some(key),
+        Err(problem) => {
+            faults.push("/args", problem.to_string());
+            None
+        }
     }
 }
 

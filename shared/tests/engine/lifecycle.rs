@@ -284,7 +284,9 @@ async fn a_page_of_events_goes_on_where_the_last_one_ended_though_the_oldest_mad
         let events = runs.events(bench.spec.environment_id, run, &page).await;
         events.expect("an answer").expect("the run")
     };
-    let first = events(None).await;
+    let created = events(None).await;
+    assert_eq!(created.items[0]["event"], "sync_job_run:created");
+    let first = events(created.next).await;
     assert_eq!(first.items[0]["event"], "sync_job_run:started");
     let mut connection = store.connection();
     let _: String = connection

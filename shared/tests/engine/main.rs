@@ -3,6 +3,7 @@
 mod support;
 
 mod commit;
+mod control;
 mod deliver;
 mod lifecycle;
 mod outbox;

@@ -63,10 +63,15 @@ impl Bench {
         Self::with(spec()).await
     }
 
+    /// An accepted run whose `created` event, if it makes one, was acknowledged.
     pub async fn with(spec: RunSpec) -> Self {
         let store = testing::redis::store();
         store.runs().create(&spec).await.expect("accepted");
-        Self { store, spec }
+        let bench = Self { store, spec };
+        if bench.spec.subscribes("sync_job_run:created") {
+            assert_eq!(bench.deliver_all().await, ["sync_job_run:created"]);
+        }
+        bench
     }
 
     /// A run that has started, with its `started` event still to be sent.
@@ -88,6 +93,12 @@ impl Bench {
     }
 
     pub async fn start(&self) {
+        self.start_with(vec![(0, FetchBody::default().to_json())])
+            .await;
+    }
+
+    /// Starts the run with these root tasks.
+    pub async fn start_with(&self, roots: Vec<(usize, String)>) {
         let claim = self.claim_one(Queue::Runs).await;
         let start = RunStart {
             task: &claim.id,
@@ -96,8 +107,13 @@ impl Bench {
             started: "{}".to_owned(),
             fetch_limit: 16,
             nodes: &parent_and_child(&self.spec),
-            roots: vec![(0, FetchBody::default().to_json())],
+            roots,
         };
+        assert!(
+            claim.id.starts_with(&self.spec.id.to_string()),
+            "the task is of another run: {}",
+            claim.id
+        );
         assert_eq!(
             self.store.runs().start(&start).await.expect("started"),
             FetchStep::Done
@@ -217,6 +233,13 @@ impl Bench {
         testing::advance_clock(&self.store, by).await;
     }
 
+    /// As [`Self::leftovers`], without what is kept of another run.
+    pub async fn leftovers_but(&self, other: &RunSpec) -> Vec<String> {
+        let id = other.id.to_string();
+        let all = self.leftovers().await.into_iter();
+        all.filter(|key| !key.contains(&id)).collect()
+    }
+
     /// Keys under the test's prefix, except those that stay for the retention time and expire with it.
     pub async fn leftovers(&self) -> Vec<String> {
         let mut connection = self.store.connection();
@@ -240,6 +263,8 @@ impl Bench {
                     format!("{run}:spec"),
                     format!("{run}:error"),
                     format!("{run}:event"),
+                    format!("{run}:timeline"),
+                    format!("{run}:failed"),
                 ];
                 !kept.contains(key)
                     && !key.starts_with("environment:")

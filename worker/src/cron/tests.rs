@@ -253,7 +253,7 @@ async fn a_run_that_cannot_be_made_is_told_with_its_reason_and_the_schedule_goes
     let bench = Bench::new(json!({})).await;
     bench
         .change::<Account>(ACCOUNT, |account| {
-            account.status = AccountStatus::NeedsReauth
+            account.status = AccountStatus::NeedsReauth;
         })
         .await;
     bench.advance(MINUTE).await;

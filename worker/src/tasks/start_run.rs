@@ -6,6 +6,8 @@
 //! the token or the status changed. A run that can't be planned fails with the
 //! reason.
 
+use std::collections::HashMap;
+
 use shared::{
     ids::RunId,
     model::{event, run::ErrorHandling},
@@ -61,7 +63,10 @@ pub async fn execute(
         .map(|node| node.resource.clone())
         .collect();
     let details = event::started_details(&run.spec, &resources);
-    let roots = run.plan.nodes.iter().filter(|node| node.parent.is_none());
+    // A retry begins with what failed; the script knows that.
+    let retries = run.spec.retry_of.is_some();
+    let roots = run.plan.nodes.iter();
+    let roots = roots.filter(|node| node.parent.is_none() && !retries);
     let start = RunStart {
         task: &claim.id,
         token: &claim.token,
@@ -115,8 +120,10 @@ fn word(step: FetchStep) -> &'static str {
 /// Each node with the gate that orders its stream behind its parents' and with its watermark.
 async fn layout(context: &Context, run: &LoadedRun) -> Result<Vec<NodeLayout>, LoadError> {
     let spec = &run.spec;
-    let watermarks = if spec.ignore_previous_run {
-        std::collections::HashMap::new()
+    let watermarks: HashMap<_, _> = if let Some(retry) = &spec.retry {
+        retry.previous.clone().into_iter().collect()
+    } else if spec.ignore_previous_run {
+        HashMap::new()
     } else {
         let (account, job) = (spec.integrated_account_id, spec.sync_job_id);
         context.store.runs().watermarks(account, job).await?

@@ -116,7 +116,10 @@ async fn a_run_that_cannot_be_planned_fails_and_its_end_is_told() {
     assert_eq!(bench.view().await.status, RunStatus::Failed);
     // The webhook doesn't exist, so that the event is a dead letter: settled all the same.
     assert_eq!(bench.deliver("c").await, "done");
-    assert_eq!(bench.settled().await, ["sync_job_run:failed"]);
+    assert_eq!(
+        bench.settled().await,
+        ["sync_job_run:created", "sync_job_run:failed"]
+    );
 }
 
 #[tokio::test]
@@ -191,6 +194,7 @@ async fn a_fetch_of_a_run_that_cannot_be_read_is_given_up_after_its_attempts() {
     assert_eq!(
         bench.settled().await,
         [
+            "sync_job_run:created",
             "sync_job_run:started",
             "sync_job_run:record_error",
             // There is no webhook to deliver to.

@@ -33,6 +33,7 @@ if since and now - since >= tonumber(ARGV[7]) then
 end
 if not since then
   redis.call('HSET', run_key, 'awaits_account_since', now)
+  note(base, run_key, 'waiting_for_credentials')
   since = now
 end
 redis.call('HSET', base .. ':fetches:lane:' .. task.lane, 'awaits_account', 1)

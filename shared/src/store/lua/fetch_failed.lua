@@ -22,6 +22,8 @@ redis.call('HSETNX', run_key, n .. 'first_error', ARGV[9])
 if redis.call('RPUSH', run_key .. ':error', ARGV[6]) > tonumber(ARGV[11]) then
   redis.call('RPOP', run_key .. ':error')
 end
+remember_failed(run_key, task.body)
+note_error(base, run_key, ARGV[8], ARGV[9], ARGV[10])
 if subscribed(state[3], RECORD_ERROR) then
   local gate = task.body:match('^%S+ %S+ (%d+)')
   stream_push(base, run, run_key, state[2], node, RECORD_ERROR, 0, gate, ARGV[6])

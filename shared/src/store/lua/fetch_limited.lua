@@ -1,5 +1,5 @@
 -- The source asked to wait: the account's lane is blocked, the task goes back to its front without using up an attempt,
--- the run is `rate_limited`, with the event when it was not before.
+-- the run is `rate_limited`, with the events when it was not before.
 -- KEYS 1 base
 -- ARGV 1 task, 2 token, 3 run, 4 wait ms, 5 requests made, 6 node, 7 resource
 -- Returns {`ok`, time in ms at which the lane is free}, {`stale`} or {`run_ended`} (the task is gone).
@@ -26,10 +26,12 @@ if free_at > counted_to then
 end
 if state[1] == 'running' then
   redis.call('HSET', run_key, 'status', 'rate_limited')
+  note(base, run_key, 'rate_limited', { resource = ARGV[7], retry_at = free_at })
   if subscribed(state[3], 'sync_job_run:rate_limited') then
     local payload = ARGV[7] .. ' ' .. free_at
     stream_push(base, run, run_key, state[2], 'c', 'sync_job_run:rate_limited', 0, 0, payload)
     stream_schedule(base, run, run_key, 'c', now)
   end
+  tell_run(base, run, run_key, 'sync_job_run:updated', now)
 end
 return { 'ok', free_at }

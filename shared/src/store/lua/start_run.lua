@@ -1,6 +1,7 @@
 -- Starts a run: lays out its nodes, queues its root fetches and `started`, and ends the StartRun task.
 -- KEYS 1 base
--- ARGV 1 task, 2 token, 3 run, 4 payload of `started`, 5 in-flight limit of the account's lane, 6 number of root tasks,
+-- ARGV 1 task, 2 token, 3 run, 4 payload of `started`, 5 in-flight limit of the account's lane, 6 number of root tasks (0 for a
+--      retry, which has its own),
 --      then for each root task: node, body; then field, value, … of the nodes
 -- Returns `ok`, `stale` (lease lost) or `run_ended` (stopped before it began; the task is gone).
 local base, id, run = KEYS[1], ARGV[1], ARGV[3]
@@ -28,6 +29,8 @@ if subscribed(state[4], 'sync_job_run:started') then
 else
   redis.call('HSET', run_key, 'started_settled', 1)
 end
+run_began(base, run, run_key, now)
+retry_begin(base, run, run_key, entries, now)
 lane_push(base, 'fetches', state[2], ARGV[5], entries, false)
 task_done(base, 'runs', id, task)
 return 'ok'

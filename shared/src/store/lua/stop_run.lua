@@ -4,8 +4,8 @@
 -- Returns `stopped`, `ended` (it had ended before; nothing changes) or `not_found`.
 local base, run = KEYS[1], ARGV[1]
 local run_key = base .. ':run:' .. run
-local state = redis.call('HMGET', run_key, 'status', 'environment')
-if not state[1] or state[2] ~= ARGV[2] then
+local state = redis.call('HMGET', run_key, 'status', 'environment', 'deleted_at')
+if not state[1] or state[2] ~= ARGV[2] or state[3] then
   return 'not_found'
 end
 if state[1] ~= 'created' and not run_active(state[1]) then

@@ -1,5 +1,7 @@
 //! Listing runs: newest first, filtered while reading.
 
+use std::collections::HashMap;
+
 use redis::AsyncCommands;
 
 use super::{Runs, view};
@@ -146,10 +148,14 @@ impl Runs {
             };
             let spec: Option<String> =
                 redis::from_redis_value(spec).map_err(redis::RedisError::from)?;
-            let state = redis::from_redis_value(state).map_err(redis::RedisError::from)?;
-            let spec = spec.and_then(|json| serde_json::from_str(&json).ok());
+            let state: HashMap<String, String> =
+                redis::from_redis_value(state).map_err(redis::RedisError::from)?;
+            let spec = spec
+                .filter(|_| !state.contains_key(view::DELETED_AT))
+                .and_then(|json| serde_json::from_str(&json).ok());
             views.push(spec.map(|spec| view::run_view(&spec, &state)));
         }
+        self.name_holders(&mut views).await?;
         Ok(views)
     }
 }

@@ -9,6 +9,7 @@ use redis::AsyncCommands;
 use serde_json::{Value, json};
 
 pub use list::RunFilter;
+pub use view::snapshot_view;
 
 use super::{
     Page, PageRequest, Store, StoreError, StoreResult,
@@ -19,11 +20,12 @@ use super::{
 use crate::{
     clock::Timestamp,
     ids::{AccountId, EnvironmentId, RunId, SyncJobId},
-    model::run::{RunSpec, RunView},
+    model::run::{RunSpec, RunView, WaitingFor},
 };
 
 /// Runs of one environment that are started at the same time.
 pub(super) const RUNS_LANE_LIMIT: u32 = 16;
+const MS_PER_MINUTE: u64 = 60_000;
 const MS_PER_DAY: u64 = 86_400_000;
 
 /// How the acceptance of a run went.
@@ -32,6 +34,36 @@ pub enum Created {
     Created,
     /// A run of this id was accepted before; nothing was changed.
     Existed,
+    /// Too many runs wait for the mutex key already; this one is active. Nothing was changed.
+    Full(RunId),
+}
+
+/// How the acceptance of a retry went; but for `Accepted`, nothing was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retried {
+    /// As with any run.
+    Accepted(Created),
+    /// The run to retry is unknown.
+    NotFound,
+    /// It has not ended.
+    Active,
+    /// Nothing failed in it.
+    Nothing,
+    /// It was ended early; so many of its fetches never ended.
+    Unfetched(u64),
+    /// So many more fetches failed than are remembered.
+    Forgotten(u64),
+}
+
+/// How a request to delete went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeletedRun {
+    Deleted,
+    /// It was active, and is stopped now.
+    Stopped,
+    /// It has ended, and its events are still being delivered.
+    Ended,
+    NotFound,
 }
 
 /// How a request to stop went.
@@ -100,12 +132,35 @@ impl Runs {
     /// [`StoreError::Unavailable`]: it may or may not have been accepted; call again with the same id.
     pub async fn create(&self, spec: &RunSpec) -> StoreResult<Created> {
         let mut call = self.store.call(&scripts::CREATE_RUN);
-        add_acceptance(&mut call, spec)?;
-        match self.store.invoke::<String>(&call).await?.as_str() {
-            "created" => Ok(Created::Created),
-            "existed" => Ok(Created::Existed),
-            other => Err(unexpected("create_run", other)),
-        }
+        add_acceptance(&mut call, spec, None)?;
+        let answer: Vec<String> = self.store.invoke(&call).await?;
+        created(&answer).ok_or_else(|| unexpected("create_run", &answer))
+    }
+
+    /// Accepts a run that fetches what failed in the run it retries (`retry_of`).
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: it may or may not have been accepted; call again with the same id.
+    pub async fn retry(&self, spec: &RunSpec, of: RunId) -> StoreResult<Retried> {
+        let mut call = self.store.call(&scripts::RETRY_RUN);
+        add_acceptance(&mut call, spec, Some(of))?;
+        let answer: Vec<String> = self.store.invoke(&call).await?;
+        let count = || {
+            answer
+                .get(1)
+                .and_then(|count| count.parse().ok())
+                .unwrap_or(1)
+        };
+        Ok(match answer.first().map_or("", String::as_str) {
+            "not_found" => Retried::NotFound,
+            "active" => Retried::Active,
+            "nothing" => Retried::Nothing,
+            "unfetched" => Retried::Unfetched(count()),
+            "forgotten" => Retried::Forgotten(count()),
+            _ => {
+                Retried::Accepted(created(&answer).ok_or_else(|| unexpected("retry_run", &answer))?)
+            }
+        })
     }
 
     /// Starts a run under the claim of its `StartRun` task.
@@ -190,6 +245,32 @@ impl Runs {
         }
     }
 
+    /// Stops a run that is active, deletes one whose last event is settled.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn delete(&self, environment: EnvironmentId, run: RunId) -> StoreResult<DeletedRun> {
+        let mut call = self.store.call(&scripts::DELETE_RUN);
+        call.arg(run.to_string()).arg(environment.to_string());
+        match self.store.invoke::<String>(&call).await?.as_str() {
+            "deleted" => Ok(DeletedRun::Deleted),
+            "stopped" => Ok(DeletedRun::Stopped),
+            "ended" => Ok(DeletedRun::Ended),
+            "not_found" => Ok(DeletedRun::NotFound),
+            other => Err(unexpected("delete_run", other)),
+        }
+    }
+
+    /// Fails runs that last longer than they may, at most `most`; gives those that were failed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn fail_overdue(&self, most: usize) -> StoreResult<Vec<String>> {
+        let mut call = self.store.call(&scripts::FAIL_OVERDUE);
+        call.arg(most);
+        self.store.invoke(&call).await
+    }
+
     /// What the run was started with; `None` when it is unknown or past its retention.
     ///
     /// # Errors
@@ -235,11 +316,27 @@ impl Runs {
             return Ok(None);
         }
         let state = self.state(run).await?;
-        Ok(if state.is_empty() {
-            None
-        } else {
-            Some(view::run_view(&spec, &state))
-        })
+        if state.is_empty() || state.contains_key(view::DELETED_AT) {
+            return Ok(None);
+        }
+        let mut views = [Some(view::run_view(&spec, &state))];
+        self.name_holders(&mut views).await?;
+        let [view] = views;
+        Ok(view)
+    }
+
+    /// Adds, to runs that wait for others, one that they wait for.
+    async fn name_holders(&self, views: &mut [Option<RunView>]) -> StoreResult<()> {
+        for view in views.iter_mut().flatten() {
+            if view.waiting_for == Some(WaitingFor::Mutex)
+                && let Some(key) = &view.mutex_key
+            {
+                let key = self.store.keys().mutex(view.environment_id, key);
+                let holder: Option<String> = self.store.connection().srandmember(key).await?;
+                view.waiting_for_sync_job_run_id = holder.and_then(|id| id.parse().ok());
+            }
+        }
+        Ok(())
     }
 
     /// Errors of a run, oldest first.
@@ -287,6 +384,44 @@ impl Runs {
         Ok(Some(rows.map(|row| view::event_view(&row, &state))))
     }
 
+    /// What happened to a run, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn timeline(
+        &self,
+        environment: EnvironmentId,
+        run: RunId,
+        page: &PageRequest,
+    ) -> StoreResult<Option<Page<Value>>> {
+        if !self.belongs(environment, run).await? {
+            return Ok(None);
+        }
+        let rows = self
+            .rows(&self.store.keys().run_timeline(run), 0, page)
+            .await?;
+        Ok(Some(rows.map(|row| view::timeline_view(&row))))
+    }
+
+    /// Sets `previous_run_date` of resources; `None` removes it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn set_watermarks(
+        &self,
+        account: AccountId,
+        job: SyncJobId,
+        watermarks: &[(String, Option<Timestamp>)],
+    ) -> StoreResult<()> {
+        let mut call = self.store.call(&scripts::SET_WATERMARKS);
+        call.arg(account.to_string()).arg(job.to_string());
+        for (resource, at) in watermarks {
+            call.arg(resource)
+                .arg(at.map(|at| at.0.to_string()).unwrap_or_default());
+        }
+        self.store.invoke::<String>(&call).await.map(drop)
+    }
+
     /// `previous_run_date` of each resource of a job for an account.
     ///
     /// # Errors
@@ -308,12 +443,15 @@ impl Runs {
     }
 
     async fn belongs(&self, environment: EnvironmentId, run: RunId) -> StoreResult<bool> {
-        let owner: Option<String> = self
+        let (owner, deleted_at): (Option<String>, Option<String>) = self
             .store
             .connection()
-            .hget(self.store.keys().run(run), "environment")
+            .hmget(
+                self.store.keys().run(run),
+                &["environment", view::DELETED_AT],
+            )
             .await?;
-        Ok(owner == Some(environment.to_string()))
+        Ok(owner == Some(environment.to_string()) && deleted_at.is_none())
     }
 
     /// A page of a list that only grows, but for the `dropped` rows at its beginning; `after` is the position of the
@@ -344,10 +482,21 @@ impl Runs {
     }
 }
 
-/// What a script needs to accept a run: run, environment, spec, limit of the lane, then the fields of its state.
+fn created(answer: &[String]) -> Option<Created> {
+    match answer.first()?.as_str() {
+        "created" => Some(Created::Created),
+        "existed" => Some(Created::Existed),
+        "full" => Some(Created::Full(answer.get(1)?.parse().ok()?)),
+        _ => None,
+    }
+}
+
+/// What a script needs to accept a run: run, environment, spec, limit of the lane, the run it retries if it does, then the
+/// fields of its state.
 pub(super) fn add_acceptance(
     call: &mut redis::ScriptInvocation<'_>,
     spec: &RunSpec,
+    retry_of: Option<RunId>,
 ) -> StoreResult<()> {
     let json =
         serde_json::to_string(spec).map_err(|error| StoreError::Unexpected(error.to_string()))?;
@@ -360,6 +509,25 @@ pub(super) fn add_acceptance(
         .arg(spec.environment_id.to_string())
         .arg(json)
         .arg(RUNS_LANE_LIMIT);
+    if let Some(of) = retry_of {
+        call.arg(of.to_string());
+    }
+    if let Some(key) = &spec.mutex_key {
+        call.arg("mutex").arg(key);
+        if spec.force {
+            call.arg("force").arg(1);
+        }
+    }
+    if let Some(minutes) = spec.options.max_duration_minutes {
+        call.arg("max_duration_ms")
+            .arg(u64::from(minutes) * MS_PER_MINUTE);
+    }
+    if let Some(retry) = &spec.retry {
+        call.arg("watermark").arg(retry.watermark.0);
+        let nodes: Vec<String> = retry.undelivered.iter().map(ToString::to_string).collect();
+        call.arg("undelivered")
+            .arg(format!(",{},", nodes.join(",")));
+    }
     call.arg("account")
         .arg(spec.integrated_account_id.to_string());
     call.arg("job").arg(spec.sync_job_id.to_string());

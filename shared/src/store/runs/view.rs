@@ -12,6 +12,9 @@ use crate::{
     },
 };
 
+/// Field of the state of a run that was deleted and whose last event is still to be delivered.
+pub(super) const DELETED_AT: &str = "deleted_at";
+
 type State = HashMap<String, String>;
 
 fn number(state: &State, field: &str) -> u64 {
@@ -27,6 +30,15 @@ fn time(state: &State, field: &str) -> Option<Timestamp> {
         .get(field)
         .and_then(|text| text.parse().ok())
         .map(Timestamp)
+}
+
+/// A run as it stood when one of its events was made; `snapshot` is what `tell_run` wrote.
+///
+/// # Errors
+/// Why the snapshot can't be read.
+pub fn snapshot_view(spec: &RunSpec, snapshot: &str) -> Result<RunView, String> {
+    let state: State = serde_json::from_str(snapshot).map_err(|error| error.to_string())?;
+    Ok(run_view(spec, &state))
 }
 
 pub(super) fn run_view(spec: &RunSpec, state: &State) -> RunView {
@@ -52,6 +64,9 @@ pub(super) fn run_view(spec: &RunSpec, state: &State) -> RunView {
         args: spec.args.clone(),
         error_handling: spec.error_handling,
         ignore_previous_run: spec.ignore_previous_run,
+        mutex_key: spec.mutex_key.clone(),
+        max_duration_minutes: spec.options.max_duration_minutes,
+        retry_of: spec.retry_of,
         created_at: time(state, "created_at").unwrap_or_default(),
         started_at: time(state, "started_at"),
         finished_at: time(state, "finished_at"),
@@ -63,6 +78,7 @@ pub(super) fn run_view(spec: &RunSpec, state: &State) -> RunView {
         rate_limited_ms: number(state, "rate_limited_ms"),
         waiting_for: None,
         waiting_since: None,
+        waiting_for_sync_job_run_id: None,
         undelivered_bytes: number(state, "sc:bytes"),
         resource_stats: std::collections::BTreeMap::new(),
         progress: Vec::new(),
@@ -75,6 +91,10 @@ pub(super) fn run_view(spec: &RunSpec, state: &State) -> RunView {
                 .cloned(),
         }),
     };
+    if let Some(since) = time(state, "waiting") {
+        view.waiting_for = Some(WaitingFor::Mutex);
+        view.waiting_since = Some(since);
+    }
     if !status.is_final()
         && let Some(since) = time(state, "awaits_account_since")
     {
@@ -131,6 +151,25 @@ fn resource_progress(state: &State, node: usize, status: RunStatus) -> ResourceP
         open_tasks,
         seq,
     }
+}
+
+/// One entry of a timeline: what `note` wrote.
+pub(super) fn timeline_view(row: &str) -> Value {
+    let mut parts = row.splitn(3, ' ');
+    let (at, what, detail) = (parts.next(), parts.next(), parts.next());
+    let at = Timestamp(at.and_then(|ms| ms.parse().ok()).unwrap_or(0));
+    let mut entry = json!({"at": at, "what": what});
+    let detail = detail.and_then(|json| serde_json::from_str::<Value>(json).ok());
+    if let (Some(entry), Some(Value::Object(detail))) = (entry.as_object_mut(), detail) {
+        for (name, value) in detail {
+            let value = match value.as_i64() {
+                Some(ms) if name == "retry_at" => json!(Timestamp(ms)),
+                _ => value,
+            };
+            entry.insert(name, value);
+        }
+    }
+    entry
 }
 
 /// One settled event: what `settle_batch.lua` wrote.

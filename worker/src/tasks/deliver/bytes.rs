@@ -2,7 +2,10 @@
 
 use ::bytes::Bytes;
 use serde_json::{Map, Value};
-use shared::model::event::{self, Batch};
+use shared::{
+    model::event::{self, Batch},
+    store::runs::snapshot_view,
+};
 
 use super::Delivery;
 use crate::{
@@ -56,6 +59,9 @@ impl Delivery<'_> {
                 errors.map(event::record_errors_details)
             }
             event::RECORD_ERROR => object().map(event::record_error_details),
+            event::CREATED | event::UPDATED | event::DELETED => {
+                snapshot_view(spec, &chunk).map(|view| event::run_details(&view))
+            }
             event::RATE_LIMITED => Ok(event::rate_limited_details(&chunk)),
             _ => {
                 let runs = self.context.store.runs();

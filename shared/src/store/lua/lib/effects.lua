@@ -1,5 +1,5 @@
--- What follows from a change of an object, in the same script as the change. Needs: clock, queue, flow, stream, cron, run,
--- outbox. Effects are arguments, one after another, each beginning with its name:
+-- What follows from a change of an object, in the same script as the change. Needs: clock, queue, timeline, mutex, flow,
+-- stream, cron, workflow, run, outbox. Effects are arguments, one after another, each beginning with its name:
 --   `event`, id, type, payload (JSON), ms that a dead letter of it is kept
 --   `release_account`, account: fetches that waited for its credentials go on
 --   `end_runs`, account, code, message: its runs fail; what they committed is delivered
@@ -26,7 +26,9 @@ local function release_account(base, account)
     redis.call('ZREM', base .. ':fetches:blocked', account)
     lane_offer(base, 'fetches', account)
     for _, run in ipairs(redis.call('SRANDMEMBER', base .. ':account:' .. account .. ':run', MOST_RUNS)) do
-      redis.call('HDEL', base .. ':run:' .. run, 'awaits_account_since')
+      if redis.call('HDEL', base .. ':run:' .. run, 'awaits_account_since') == 1 then
+        note(base, base .. ':run:' .. run, 'credentials_renewed')
+      end
     end
   end
 end

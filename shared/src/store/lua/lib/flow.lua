@@ -1,5 +1,5 @@
 -- Backpressure: undelivered bytes by stream and by webhook, and the fetch tasks parked because of them.
--- Needs: queue. Marks in bytes; a task parks above HIGH and goes on below LOW.
+-- Needs: clock, queue, timeline. Marks in bytes; a task parks above HIGH and goes on below LOW.
 -- Parked tasks are in a list by stream, `flow:<webhook>:parked:<run>:<n>`; those lists are named in the set
 -- `flow:<webhook>:parked` as `<run> <n>`, webhooks that have any in the set `parked`.
 local STREAM_HIGH, STREAM_LOW = 16 * 1024 * 1024, 8 * 1024 * 1024
@@ -48,7 +48,9 @@ end
 local function park(base, webhook, run, n, lane, limit, entry)
   local parked = base .. ':flow:' .. webhook .. ':parked'
   redis.call('RPUSH', parked .. ':' .. run .. ':' .. n, lane .. ' ' .. limit .. ' ' .. entry)
-  redis.call('SADD', parked, run .. ' ' .. n)
+  if redis.call('SADD', parked, run .. ' ' .. n) == 1 then
+    note(base, base .. ':run:' .. run, 'waiting_for_receiver', { stream = n })
+  end
   redis.call('SADD', base .. ':parked', webhook)
 end
 
@@ -65,6 +67,10 @@ local function unpark_stream(base, parked, run, n, most)
   end
   if redis.call('EXISTS', list) == 0 then
     redis.call('SREM', parked, run .. ' ' .. n)
+    local status = redis.call('HGET', base .. ':run:' .. run, 'status')
+    if status == 'running' or status == 'rate_limited' then
+      note(base, base .. ':run:' .. run, 'receiver_caught_up', { stream = n })
+    end
   end
   return #entries
 end

@@ -1,4 +1,5 @@
--- The life of a run: created -> running <-> rate_limited -> completed | failed | stopped. Needs: queue, flow, stream, cron, workflow.
+-- The life of a run: created -> running <-> rate_limited -> completed | failed | stopped. Needs: clock, queue, timeline,
+-- mutex, flow, stream, cron, workflow.
 -- `open` counts fetch tasks, `chunks` what is not yet delivered or dead-lettered. A run whose status is final may
 -- still have chunks to deliver; its terminal event is queued when none is left, and `terminal` is set with it.
 
@@ -6,19 +7,43 @@ local function run_active(status)
   return status == 'running' or status == 'rate_limited'
 end
 
--- Keeps a finished run for its retention time.
-local function run_retire(base, run, run_key)
-  local retention, account = unpack(redis.call('HMGET', run_key, 'retention_ms', 'account'))
-  redis.call('SREM', base .. ':account:' .. account .. ':run', run)
-  for _, suffix in ipairs({ '', ':spec', ':error', ':event' }) do
-    redis.call('PEXPIRE', run_key .. suffix, retention)
+-- What is kept of a run that has ended.
+local KEPT = { '', ':spec', ':error', ':event', ':timeline', ':failed', ':retry' }
+
+local function run_forget(run_key)
+  for _, suffix in ipairs(KEPT) do
+    redis.call('UNLINK', run_key .. suffix)
   end
+end
+
+-- Keeps a finished run for its retention time; forgets a deleted one.
+local function run_retire(base, run, run_key)
+  local state = redis.call('HMGET', run_key, 'retention_ms', 'account', 'deleted_at')
+  redis.call('SREM', base .. ':account:' .. state[2] .. ':run', run)
+  if state[3] then
+    return run_forget(run_key)
+  end
+  for _, suffix in ipairs(KEPT) do
+    redis.call('PEXPIRE', run_key .. suffix, state[1])
+  end
+end
+
+-- A run that starts: from here on it lasts.
+local function run_began(base, run, run_key, now)
+  local max_ms = redis.call('HGET', run_key, 'max_duration_ms')
+  if max_ms then
+    redis.call('ZADD', base .. ':deadlines', now + tonumber(max_ms), run)
+  end
+  note(base, run_key, 'running')
 end
 
 -- `previous_run_date` of each resource that was fetched whole and delivered whole becomes this run's start. A child is
 -- fetched whole only if its parent was: what hangs on a parent that was not fetched was never asked for.
+-- A retry makes the run before it whole: that one's start counts (`watermark`), except for nodes of which it has dead
+-- letters (`undelivered`).
 local function advance_watermarks(base, run_key)
-  local run = redis.call('HMGET', run_key, 'account', 'job', 'started_at', 'nodes')
+  local run = redis.call('HMGET', run_key, 'account', 'job', 'started_at', 'nodes', 'watermark', 'undelivered')
+  local start, undelivered = run[5] or run[3], run[6] or ','
   local key = base .. ':watermark:' .. run[1] .. ':' .. run[2]
   local fetched = {}
   for i = 0, (tonumber(run[4]) or 0) - 1 do
@@ -27,10 +52,18 @@ local function advance_watermarks(base, run_key)
     -- Parents stand before their children.
     local parent = tonumber(node[5])
     fetched[i] = node[1] and (tonumber(node[2]) or 0) == 0 and (parent == nil or fetched[parent])
-    local whole = fetched[i] and (tonumber(node[3]) or 0) == 0
-    if whole and (tonumber(redis.call('HGET', key, node[4])) or 0) < tonumber(run[3]) then
-      redis.call('HSET', key, node[4], run[3])
+    local whole = fetched[i] and (tonumber(node[3]) or 0) == 0 and not undelivered:find(',' .. i .. ',', 1, true)
+    if whole and (tonumber(redis.call('HGET', key, node[4])) or 0) < tonumber(start) then
+      redis.call('HSET', key, node[4], start)
     end
+  end
+end
+
+-- A run that is active no more: a fire of its cron trigger may wait for that.
+local function hasten_cron(base, run, run_key, now)
+  local trigger = redis.call('HGET', run_key, 'cron')
+  if trigger then
+    cron_hasten(base, trigger, run, now)
   end
 end
 
@@ -48,11 +81,11 @@ local function run_settle(base, run, run_key, now)
     status = 'completed'
   end
   redis.call('HSET', run_key, 'status', status, 'finished_at', now, 'terminal', 1)
+  redis.call('ZREM', base .. ':deadlines', run)
   advance_watermarks(base, run_key)
-  local trigger = redis.call('HGET', run_key, 'cron')
-  if trigger then
-    cron_hasten(base, trigger, run, now)
-  end
+  note(base, run_key, 'finished', { status = status }, true)
+  mutex_leave(base, run, run_key, now)
+  hasten_cron(base, run, run_key, now)
   local event_type = 'sync_job_run:' .. status
   -- Its id follows from the run's, which ends once.
   local payload = '{"sync_job_run_id":"' .. run .. '"}'
@@ -67,9 +100,20 @@ end
 
 -- Ends a run early. What was committed is still delivered; what waits to be fetched is dropped as it is met.
 local function run_end(base, run, run_key, status, code, message, resource, now)
+  local before = redis.call('HMGET', run_key, 'open', 'waiting', 'status')
   redis.call('HSET', run_key, 'status', status, 'open', 0)
+  if before[3] == 'created' or (tonumber(before[1]) or 0) > 0 then
+    redis.call('HSET', run_key, 'unfetched', math.max(1, tonumber(before[1]) or 0))
+  end
+  local detail = nil
   if code ~= '' then
     redis.call('HSET', run_key, 'error_code', code, 'error_message', message, 'error_resource', resource)
+    detail = { code = code, message = message }
+  end
+  note(base, run_key, status, detail, true)
+  hasten_cron(base, run, run_key, now)
+  if before[2] then
+    mutex_leave(base, run, run_key, now)
   end
   run_settle(base, run, run_key, now)
 end
@@ -103,5 +147,48 @@ end
 local function run_resume(run_key, status, now)
   if status == 'rate_limited' and now >= (tonumber(redis.call('HGET', run_key, 'limited_until')) or 0) then
     redis.call('HSET', run_key, 'status', 'running')
+    local base, run = run_key:match('^(.*):run:([^:]+)$')
+    note(base, run_key, 'running')
+    tell_run(base, run, run_key, 'sync_job_run:updated', now)
+  end
+end
+
+-- A fetch that was given up, for a retry: its task as it was, with node, parents and cursor.
+local MOST_FAILED, MOST_FAILED_BYTES = 10000, 16 * 1024 * 1024
+local function remember_failed(run_key, body)
+  redis.call('HINCRBY', run_key, 'n' .. body:match('^%S+ (%S+)') .. ':failed', 1)
+  local bytes = tonumber(redis.call('HGET', run_key, 'failed_bytes')) or 0
+  if redis.call('LLEN', run_key .. ':failed') >= MOST_FAILED or bytes + #body > MOST_FAILED_BYTES then
+    redis.call('HINCRBY', run_key, 'failed_dropped', 1)
+  else
+    redis.call('RPUSH', run_key .. ':failed', body)
+    redis.call('HINCRBY', run_key, 'failed_bytes', #body)
+  end
+end
+
+-- A run that retries another: its first tasks are the fetches that failed there, whose records wait for no parent. Adds
+-- them to `entries`.
+local function retry_begin(base, run, run_key, entries, now)
+  local list = run_key .. ':retry'
+  local bodies, by_node = redis.call('LRANGE', list, 0, -1), {}
+  if #bodies == 0 then
+    return
+  end
+  for i, body in ipairs(bodies) do
+    local kind, node, rest = body:match('^(%S+) (%S+) %d+ (.*)$')
+    entries[i] = entry_of(run .. '.' .. i, 0, 0, now, kind .. ' ' .. node .. ' 0 ' .. rest)
+    by_node[node] = (by_node[node] or 0) + 1
+  end
+  redis.call('DEL', list)
+  redis.call('HSET', run_key, 'open', #bodies, 'tasks', #bodies)
+  for node, count in pairs(by_node) do
+    redis.call('HSET', run_key, 'n' .. node .. ':open', count)
+  end
+  -- Nodes of which nothing is fetched again are done from the start.
+  for i = 0, (tonumber(redis.call('HGET', run_key, 'nodes')) or 0) - 1 do
+    local parent = redis.call('HGET', run_key, 'n' .. i .. ':parent')
+    if (not parent or parent == '') and not by_node[tostring(i)] then
+      node_done(base, run, run_key, i, now)
+    end
   end
 end

@@ -1,4 +1,4 @@
--- Streams of a run: `c` (started, rate_limited, the end) and one for each node. Needs: queue, flow.
+-- Streams of a run: `c` (created, started, rate_limited, updated, the end) and one for each node. Needs: queue, flow.
 -- A stream is two lists of the same length: `stream:<n>` holds the chunks, `index:<n>` for each
 -- `<event type> <records> <bytes> <gate>`; `gate` is the sequence number that the nearest delivered ancestor's stream must
 -- have reached before the chunk may go. A chunk of an event other than `record` is a batch of its own, but for errors of
@@ -90,4 +90,19 @@ local function stream_schedule(base, run, run_key, n, now)
   else
     delay_new(base, 'deliveries', id, state.webhook, state.limit, 0, 0, body, now + state.linger_ms)
   end
+end
+
+-- Tells the webhook the run as it stands. The chunk is its whole state, so that the bytes of the event stay what they are
+-- now, whatever becomes of the run.
+local function tell_run(base, run, run_key, event_type, now)
+  local state = redis.call('HMGET', run_key, 'events', 'webhook')
+  if not subscribed(state[1], event_type) then
+    return
+  end
+  local fields, all = {}, redis.call('HGETALL', run_key)
+  for i = 1, #all, 2 do
+    fields[all[i]] = all[i + 1]
+  end
+  stream_push(base, run, run_key, state[2], 'c', event_type, 0, 0, cjson.encode(fields))
+  stream_schedule(base, run, run_key, 'c', now)
 end
