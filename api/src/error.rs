@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 use shared::{
     fault::Faults,
+    ids::RunId,
     model::token::Scope,
     store::{StoreError, objects::ChangeError},
     submit::SubmitError,
@@ -39,6 +40,7 @@ struct Refusal {
     details: Vec<Detail>,
     retry_after: Option<Duration>,
     allow: Option<String>,
+    sync_job_run_id: Option<RunId>,
 }
 
 /// One fault of a document or a parameter.
@@ -64,6 +66,9 @@ pub struct ErrorContent {
     /// For people: what happened and how to mend it.
     pub message: String,
     pub details: Vec<Detail>,
+    /// Of `run_already_active`: that run.
+    #[schema(required = false)]
+    pub sync_job_run_id: Option<String>,
     /// Also in the header `x-request-id`, and in the log.
     pub request_id: String,
 }
@@ -77,6 +82,7 @@ impl ApiError {
             details: Vec::new(),
             retry_after: None,
             allow: None,
+            sync_job_run_id: None,
         }))
     }
 
@@ -226,6 +232,13 @@ impl ApiError {
         error
     }
 
+    /// A run that must end first.
+    pub fn run_already_active(run: RunId, message: impl Into<String>) -> Self {
+        let mut error = Self::new(StatusCode::CONFLICT, "run_already_active", message);
+        error.0.sync_job_run_id = Some(run);
+        error
+    }
+
     /// The store is away. What was asked for may have been done when only its answer was lost, so a client that must
     /// not do it twice sends an `Idempotency-Key`.
     pub fn store_unavailable() -> Self {
@@ -340,12 +353,15 @@ impl ResponseError for ApiError {
         if self.0.status == StatusCode::UNAUTHORIZED {
             answer.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
-        let error = json!({
+        let mut error = json!({
             "code": self.0.code,
             "message": self.0.message,
             "details": self.0.details,
             "request_id": current_request_id(),
         });
+        if let Some(run) = self.0.sync_job_run_id {
+            error["sync_job_run_id"] = json!(run);
+        }
         answer.json(json!({ "error": error }))
     }
 }

@@ -45,7 +45,8 @@ pub struct List<T> {
         jobs::list::list, jobs::create::create, jobs::get::get, jobs::update::update, jobs::delete::delete,
         jobs::plan::plan,
         runs::list::list, runs::create::create, runs::get::get, runs::stop::update, runs::stop::delete,
-        runs::errors::errors, runs::events::events, runs::stop::stop,
+        runs::errors::errors, runs::events::events, runs::timeline::timeline, runs::stop::stop, runs::retry::retry,
+        jobs::watermark::get, jobs::watermark::update,
         cron_triggers::list::list, cron_triggers::create::create, cron_triggers::get::get, cron_triggers::update::update,
         cron_triggers::delete::delete, cron_triggers::schedule::schedule,
         workflows::list::list, workflows::create::create, workflows::get::get, workflows::update::update,
@@ -156,7 +157,10 @@ fn describe(path: &str, verb: &str, operation: &mut Operation) {
         ]);
     }
     if verb != "get" {
-        errors.push(("409", "`conflict`, `idempotency_key_reused`"));
+        errors.push((
+            "409",
+            "`conflict`, `idempotency_key_reused`, `run_already_active`",
+        ));
     }
     for (status, meaning) in errors {
         let content = RefOr::T(Content::new(Some(Ref::from_schema_name("ErrorBody"))));

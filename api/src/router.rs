@@ -120,6 +120,12 @@ pub fn configure(config: &mut ServiceConfig, figures: Figures) {
         )
         .service(at("/sync-job/{id}/plan").get(jobs::plan::plan).done())
         .service(
+            at("/sync-job/{id}/watermark")
+                .get(jobs::watermark::get)
+                .patch(jobs::watermark::update)
+                .done(),
+        )
+        .service(
             at("/sync-job-run")
                 .get(runs::list::list)
                 .post(runs::create::create)
@@ -142,6 +148,11 @@ pub fn configure(config: &mut ServiceConfig, figures: Figures) {
                 .get(runs::events::events)
                 .done(),
         )
+        .service(
+            at("/sync-job-run/{id}/timeline")
+                .get(runs::timeline::timeline)
+                .done(),
+        )
         .service(at("/sync-job-run/{id}/stop").post(runs::stop::stop).done())
         .service(
             at("/sync-job-cron-trigger")
@@ -159,6 +170,11 @@ pub fn configure(config: &mut ServiceConfig, figures: Figures) {
         .service(
             at("/sync-job-cron-trigger/{id}/schedule")
                 .post(cron_triggers::schedule::schedule)
+                .done(),
+        )
+        .service(
+            at("/sync-job-run/{id}/retry")
+                .post(runs::retry::retry)
                 .done(),
         )
         .service(

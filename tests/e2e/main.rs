@@ -4,6 +4,7 @@ mod ledger;
 mod scenario;
 
 mod accounts;
+mod control;
 mod crash;
 mod cron;
 mod depot;

@@ -5,6 +5,7 @@ mod cron_triggers;
 mod idempotency;
 mod integrations;
 mod openapi;
+mod run_control;
 mod secrets;
 mod service;
 mod source;

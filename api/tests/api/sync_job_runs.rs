@@ -68,7 +68,7 @@ async fn an_accepted_run_is_queued_with_everything_it_needs() {
 #[tokio::test]
 async fn everything_that_does_not_fit_is_named_at_once() {
     let api = start().await;
-    let body = json!({"sync_job_id": "job_00000000000000000000000000", "integrated_account_id": "acc_x", "force": true, "arg": {}});
+    let body = json!({"sync_job_id": "job_00000000000000000000000000", "integrated_account_id": "acc_x", "resources": [], "arg": {}});
     let pointers = api
         .client
         .post("/sync-job-run", body)
@@ -78,7 +78,7 @@ async fn everything_that_does_not_fit_is_named_at_once() {
         "/sync_job_id",
         "/integrated_account_id",
         "/webhook_id",
-        "/force",
+        "/resources",
         "/arg",
     ] {
         assert!(

@@ -42,7 +42,7 @@ async fn the_reference_job_is_made_as_it_was_given() {
 async fn faults_of_the_job_and_of_its_resources_come_together() {
     let api = start().await;
     let mut job = reference_job();
-    job["mutex_key"] = json!("x");
+    job["mutex_key"] = json!("{{x}}");
     job["lable"] = json!("x");
     job["resources"][1]["depends_on"] = json!("wms/ordres");
     job["resources"][0]["method"] = json!("lst");

@@ -5,6 +5,7 @@ use serde_json::Value;
 use shared::{
     ids::{EnvironmentId, RunId},
     model::{run::RunView, run_input::RunInput},
+    store::runs::Created,
     submit::StartedBy,
 };
 
@@ -36,6 +37,14 @@ pub async fn create(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError>
     caller.once(&body, start).await
 }
 
+/// Too many runs wait for one mutex key.
+pub(super) fn too_many_wait(active: RunId) -> ApiError {
+    let message = format!(
+        "{active} has the same mutex_key and is active, and as many runs as may wait for it do; try again when some have ended, or start it past them with `force`"
+    );
+    ApiError::run_already_active(active, message)
+}
+
 async fn start(
     state: &AppState,
     environment: EnvironmentId,
@@ -50,8 +59,10 @@ async fn start(
     let spec = submitter
         .prepare(environment, id, StartedBy::API, input, faults)
         .await?;
+    if let Created::Full(active) = state.store.runs().create(&spec).await? {
+        return Err(too_many_wait(active));
+    }
     // `Existed`: the same request was accepted before, under the same id.
-    state.store.runs().create(&spec).await?;
     let run = state
         .store
         .runs()

@@ -4,4 +4,6 @@ pub mod errors;
 pub mod events;
 pub mod get;
 pub mod list;
+pub mod retry;
 pub mod stop;
+pub mod timeline;

@@ -6,7 +6,7 @@ use shared::{
     fault::{Faults, Fields},
     ids::RunId,
     model::run::RunView,
-    store::runs::Stopped,
+    store::runs::{DeletedRun, Stopped},
 };
 
 use crate::{
@@ -64,15 +64,27 @@ pub async fn update(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError>
     Ok(Answer::ok(&end(&caller, id).await?)?.into())
 }
 
-/// Stops a run. It stays visible until its retention ends.
+/// Stops a run that is active. Deletes one that has ended and whose last event is settled: it is gone from lists and
+/// look-ups, and its errors, events and timeline with it.
 #[utoipa::path(
     delete, path = "/api/v1/ipaas/sync-job-run/{id}", tag = "sync-job-run", operation_id = "delete_sync_job_run",
-    responses((status = 200, description = "Stopped, or ended before", body = Deleted))
+    responses((status = 200, description = "Stopped, or deleted when it had ended", body = Deleted))
 )]
 pub async fn delete(caller: Caller<Write>) -> Result<HttpResponse, ApiError> {
     let id: RunId = caller.id("sync job run")?;
     caller.query(&[])?;
-    end(&caller, id).await?;
+    match caller
+        .state
+        .store
+        .runs()
+        .delete(caller.environment, id)
+        .await?
+    {
+        DeletedRun::Deleted => tracing::info!(run.id = %id, "run deleted by request"),
+        DeletedRun::Stopped => tracing::info!(run.id = %id, "run stopped by request"),
+        DeletedRun::Ended => {}
+        DeletedRun::NotFound => return Err(ApiError::not_found("sync job run")),
+    }
     Ok(Answer::deleted(id)?.into())
 }
 

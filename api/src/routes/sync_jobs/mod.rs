@@ -7,3 +7,4 @@ pub mod list;
 pub mod plan;
 pub mod update;
 pub mod view;
+pub mod watermark;
