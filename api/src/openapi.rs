@@ -18,7 +18,8 @@ use crate::{
     router::BASE_PATH,
     routes::{
         cron_triggers, integrated_accounts as accounts, integrations, service,
-        sync_job_runs as runs, sync_jobs as jobs, webhooks, workflow_runs, workflows,
+        sync_job_run_states as states, sync_job_runs as runs, sync_jobs as jobs, webhooks, workflow_runs,
+        workflows,
     },
 };
 
@@ -47,6 +48,7 @@ pub struct List<T> {
         runs::list::list, runs::create::create, runs::get::get, runs::stop::update, runs::stop::delete,
         runs::errors::errors, runs::events::events, runs::timeline::timeline, runs::stop::stop, runs::retry::retry,
         jobs::watermark::get, jobs::watermark::update,
+        states::list::list, states::create::create, states::get::get, states::update::update, states::delete::delete,
         cron_triggers::list::list, cron_triggers::create::create, cron_triggers::get::get, cron_triggers::update::update,
         cron_triggers::delete::delete, cron_triggers::schedule::schedule,
         workflows::list::list, workflows::create::create, workflows::get::get, workflows::update::update,

@@ -13,7 +13,8 @@ use crate::{
     openapi,
     routes::{
         cron_triggers, integrated_accounts as accounts, integrations, service,
-        sync_job_runs as runs, sync_jobs as jobs, webhooks, workflow_runs, workflows,
+        sync_job_run_states as states, sync_job_runs as runs, sync_jobs as jobs, webhooks, workflow_runs,
+        workflows,
     },
 };
 
@@ -175,6 +176,19 @@ pub fn configure(config: &mut ServiceConfig, figures: Figures) {
         .service(
             at("/sync-job-run/{id}/retry")
                 .post(runs::retry::retry)
+                .done(),
+        )
+        .service(
+            at("/sync-job-run-state")
+                .get(states::list::list)
+                .post(states::create::create)
+                .done(),
+        )
+        .service(
+            at("/sync-job-run-state/{id}")
+                .get(states::get::get)
+                .patch(states::update::update)
+                .delete(states::delete::delete)
                 .done(),
         )
         .service(

@@ -3,6 +3,7 @@ pub mod cron_triggers;
 pub mod integrated_accounts;
 pub mod integrations;
 pub mod service;
+pub mod sync_job_run_states;
 pub mod sync_job_runs;
 pub mod sync_jobs;
 pub mod webhooks;

@@ -6,6 +6,7 @@ mod idempotency;
 mod integrations;
 mod openapi;
 mod run_control;
+mod run_states;
 mod secrets;
 mod service;
 mod source;

@@ -30,6 +30,8 @@
 //! | `run:<run>:failed`, `run:<run>:retry` | list | tasks of fetches that were given up; of a retry, those it begins with |
 //! | `mutex:<env>:<key>`, `mutex_waiting:<env>:<key>` | set, list | runs of a mutex key that are active; that wait |
 //! | `deadlines` | zset | run → time until which it may last |
+//! | `state:<env>:<state_key>`, `state_index:<env>:<state_key>` | hash, zset | entries of a `sync-job-run-state` by key; their keys in order |
+//! | `state_sizes:<env>` | hash | state key → number of its entries |
 //! | `flow:<webhook>` | hash | undelivered bytes, whether they are over the mark |
 //! | `flow:<webhook>:parked` | list | fetch tasks waiting for the receiver |
 //! | `full` | string | set, for some seconds, while Redis has little memory left |

@@ -21,6 +21,7 @@ mod page;
 pub mod queue;
 pub mod runs;
 mod scripts;
+pub mod states;
 pub mod tokens;
 pub mod workflow_runs;
 

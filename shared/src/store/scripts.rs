@@ -102,6 +102,8 @@ script!(
     ],
     "fail_overdue"
 );
+script!(STATE_PUT, refused, ["clock"], "state_put");
+script!(STATE_DELETE, allowed, [], "state_delete");
 script!(SET_WATERMARKS, refused, [], "set_watermarks");
 script!(
     FAIL_START,
