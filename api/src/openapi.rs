@@ -18,8 +18,8 @@ use crate::{
     router::BASE_PATH,
     routes::{
         cron_triggers, integrated_accounts as accounts, integrations, service,
-        sync_job_run_states as states, sync_job_runs as runs, sync_jobs as jobs, webhooks, workflow_runs,
-        workflows,
+        sync_job_run_states as states, sync_job_runs as runs, sync_jobs as jobs, webhooks,
+        workflow_runs, workflows,
     },
 };
 

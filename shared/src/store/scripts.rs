@@ -165,7 +165,8 @@ script!(
     SETTLE_BATCH,
     allowed,
     [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "batch", "index"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run",
+        "batch", "index"
     ],
     "settle_batch"
 );
@@ -182,7 +183,8 @@ script!(
     OBJECT_CREATE,
     refused,
     [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run",
+        "outbox", "effects"
     ],
     "object_create"
 );
@@ -190,7 +192,8 @@ script!(
     OBJECT_UPDATE,
     allowed,
     [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run",
+        "outbox", "effects"
     ],
     "object_update"
 );
@@ -198,7 +201,8 @@ script!(
     OBJECT_DELETE,
     allowed,
     [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run",
+        "outbox", "effects"
     ],
     "object_delete"
 );
@@ -224,7 +228,8 @@ script!(
     CRON_FAIL,
     allowed,
     [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run",
+        "outbox", "effects"
     ],
     "cron_fail"
 );
