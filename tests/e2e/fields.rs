@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -601,5 +604,77 @@ async fn the_first_run_asks_from_its_date_and_later_ones_look_back() -> Result<(
         since(&sync.source.requests()[requests.len()])?,
         Some(expected)
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_asks_from_the_same_date_and_leaves_records_alone_that_an_expression_failed_on()
+-> Result<()> {
+    let broken = Arc::new(AtomicBool::new(false));
+    let source = {
+        let broken = broken.clone();
+        Source::json(move |request| {
+            if broken.load(Ordering::Relaxed) && request.path() == "/orders/9/lines" {
+                return (404, "{}".to_owned());
+            }
+            SHOP.answer(request)
+        })?
+    };
+    let job = json!({"lookback_minutes": 60, "resources": [
+        {"resource": "wms/orders", "filter": "id = 7 ? $error('not seven') : true"},
+        {"resource": "wms/order-items", "depends_on": "wms/orders",
+         "query": {"order_id": "{{resources.wms.orders.id}}", "since": "{{previous_run_date}}"}}]});
+    let whole = json!({"resources": [
+        {"resource": "wms/orders"},
+        {"resource": "wms/order-items", "depends_on": "wms/orders",
+         "query": {"order_id": "{{resources.wms.orders.id}}", "since": "{{previous_run_date}}"}}]});
+    let sync = Syncing::of(
+        source,
+        Setup {
+            job: job.clone(),
+            ..Setup::default()
+        },
+    )
+    .await?;
+    let path = format!("/sync-job/{}", sync.job);
+    let change = async |resources: &Value| {
+        let patch = json!({"resources": resources});
+        sync.rest
+            .call(reqwest::Method::PATCH, &path, Some(&patch))
+            .await
+    };
+    // The first run brings all, so that there is a date.
+    change(&whole["resources"]).await?;
+    let run = sync.start_run().await?;
+    sync.finish(&run).await?;
+    change(&job["resources"]).await?;
+    broken.store(true, Ordering::Relaxed);
+    let run = sync.start_run().await?;
+    let failed = sync.finish(&run).await?;
+    assert_eq!(failed["errors"], 2, "{failed}");
+    let asked = |from: usize| -> Vec<String> {
+        let requests = sync.source.requests();
+        requests[from..]
+            .iter()
+            .filter(|asked| asked.starts_with("/orders/9/"))
+            .cloned()
+            .collect()
+    };
+    let at_first = asked(0).pop().expect("asked for");
+    assert!(at_first.contains("since="), "{at_first}");
+    broken.store(false, Ordering::Relaxed);
+    let before = sync.source.requests().len();
+    let retry = sync
+        .rest
+        .create(&format!("/sync-job-run/{run}/retry"), &json!({}))
+        .await?;
+    let retried = sync.finish(&retry).await?;
+    assert_eq!(
+        (&retried["status"], &retried["errors"]),
+        (&json!("completed"), &json!(0)),
+        "{retried}"
+    );
+    assert_eq!(asked(before), [at_first]);
+    assert_eq!(sync.source.requests().len(), before + 1);
     Ok(())
 }

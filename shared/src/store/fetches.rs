@@ -100,6 +100,8 @@ pub struct FetchFailure<'a> {
     pub code: &'a str,
     pub message: &'a str,
     pub resource: &'a str,
+    /// Whether a retry of the run makes the fetch again; not where no request can help.
+    pub again: bool,
 }
 
 /// A fetch that waits for its account.
@@ -274,7 +276,8 @@ impl Store {
             .arg(failure.code)
             .arg(failure.message)
             .arg(failure.resource)
-            .arg(MAX_LISTED_ERRORS);
+            .arg(MAX_LISTED_ERRORS)
+            .arg(u8::from(failure.again));
         step("fetch_failed", &self.invoke::<String>(&call).await?)
     }
 }

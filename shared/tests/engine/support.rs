@@ -156,6 +156,7 @@ impl Bench {
             code: "http_error",
             message: "the source answered 404",
             resource: "orders",
+            again: true,
         };
         self.store
             .fail_fetch(handle, &failure)

@@ -365,6 +365,7 @@ impl Walk {
             code: "http_error",
             message: "the source answered 404",
             resource: "orders",
+            again: true,
         };
         let failed = self.bench.store.fail_fetch(&fetch.handle, &failure).await;
         match failed.expect("an answer") {

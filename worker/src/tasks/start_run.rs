@@ -9,8 +9,12 @@
 use std::collections::HashMap;
 
 use shared::{
+    clock::Timestamp,
     ids::RunId,
-    model::{event, run::ErrorHandling},
+    model::{
+        event,
+        run::{ErrorHandling, RunSpec},
+    },
     queue::task::FetchBody,
     store::{
         fetches::FetchStep,
@@ -117,6 +121,16 @@ fn word(step: FetchStep) -> &'static str {
     }
 }
 
+/// `previous_run_date`; a retry has that of the run it mends, which looked back already.
+fn previous_run(spec: &RunSpec, watermark: Option<Timestamp>) -> Option<i64> {
+    let previous = if spec.retry.is_some() {
+        watermark
+    } else {
+        spec.options.previous_run(watermark)
+    };
+    previous.map(|time| time.0)
+}
+
 /// Each node with the gate that orders its stream behind its parents' and with its watermark.
 async fn layout(context: &Context, run: &LoadedRun) -> Result<Vec<NodeLayout>, LoadError> {
     let spec = &run.spec;
@@ -142,10 +156,7 @@ async fn layout(context: &Context, run: &LoadedRun) -> Result<Vec<NodeLayout>, L
             stored: node.persist && records_wanted,
             gate: None,
             gated: Vec::new(),
-            previous_run_ms: spec
-                .options
-                .previous_run(watermarks.get(&node.name).copied())
-                .map(|time| time.0),
+            previous_run_ms: previous_run(spec, watermarks.get(&node.name).copied()),
             batch_errors: node.policy(spec) == ErrorHandling::Batch,
         })
         .collect();

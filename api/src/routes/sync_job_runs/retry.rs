@@ -59,7 +59,8 @@ async fn make(caller: &Caller<Write>, of: RunId, id: RunId) -> Result<Answer, Ap
         }
         Retried::Nothing => {
             return Err(refused(
-                "can't be retried: none of its fetches failed".to_owned(),
+                "can't be retried: none of its fetches failed, or none that a request can mend"
+                    .to_owned(),
             ));
         }
         Retried::Unfetched(count) => {

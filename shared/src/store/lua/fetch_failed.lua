@@ -1,7 +1,7 @@
 -- A fetch that is given up: counted, listed, told to the webhook in order, and the run goes on or fails.
 -- KEYS 1 base
 -- ARGV 1 task, 2 token, 3 run, 4 node, 5 requests made, 6 error (JSON), 7 `ignore` | `batch` | `fail_fast`, 8 code, 9 message,
---      10 resource, 11 most errors listed
+--      10 resource, 11 most errors listed, 12 `1` if a retry of the run makes the fetch again, `0` where no request can help
 -- Returns `ok`, `stale` or `run_ended` (the task is gone).
 local base, id, run, node = KEYS[1], ARGV[1], ARGV[3], ARGV[4]
 local task = held(base, 'fetches', id, ARGV[2])
@@ -22,7 +22,9 @@ redis.call('HSETNX', run_key, n .. 'first_error', ARGV[9])
 if redis.call('RPUSH', run_key .. ':error', ARGV[6]) > tonumber(ARGV[11]) then
   redis.call('RPOP', run_key .. ':error')
 end
-remember_failed(run_key, task.body)
+if ARGV[12] == '1' then
+  remember_failed(run_key, task.body)
+end
 note_error(base, run_key, ARGV[8], ARGV[9], ARGV[10])
 if subscribed(state[3], RECORD_ERROR) then
   local gate = task.body:match('^%S+ %S+ (%d+)')

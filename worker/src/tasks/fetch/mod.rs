@@ -165,9 +165,7 @@ pub async fn execute(
             .await;
     }
     if let Some(fault) = &body.fault {
-        return failing
-            .give_up_because(&fault.code, &fault.message, claim.attempt, 0)
-            .await;
+        return failing.tell(fault).await;
     }
     if claim.rescues > MAX_RESCUES || claim.attempt > errors::MAX_ATTEMPTS {
         let message = "the worker crashed each time it worked on this request; it was given up";

@@ -7,6 +7,7 @@ use shared::{
     clock::Timestamp,
     integration::errors::Classified,
     model::run::ErrorHandling,
+    queue::task::TaskFault,
     store::fetches::{FetchFailure, FetchHandle},
 };
 
@@ -40,6 +41,8 @@ struct What<'a> {
     request: Option<Value>,
     attempts: u32,
     requests: u32,
+    /// Whether a retry of the run makes the fetch again.
+    again: bool,
 }
 
 /// Gives up a fetch whose run can't be compiled, from what is stored about it.
@@ -72,6 +75,7 @@ pub(super) async fn give_up_unreadable(
         code,
         message,
         resource,
+        again: true,
     };
     let step = until_available(|| context.store.fail_fetch(handle, &failure)).await?;
     Ok(outcome(step, "failed"))
@@ -90,6 +94,7 @@ impl Failing<'_> {
             request,
             attempts: problem.attempt + 1,
             requests: problem.requests,
+            again: true,
         };
         self.record(&of, self.policy()).await
     }
@@ -108,6 +113,21 @@ impl Failing<'_> {
             request: None,
             attempts,
             requests,
+            again: true,
+        };
+        self.record(&of, self.policy()).await
+    }
+
+    /// Tells an error that was found before any request, and that none can mend.
+    pub async fn tell(&self, fault: &TaskFault) -> Result<&'static str, LoadError> {
+        let of = What {
+            code: &fault.code,
+            message: &fault.message,
+            status: None,
+            request: None,
+            attempts: 0,
+            requests: 0,
+            again: false,
         };
         self.record(&of, self.policy()).await
     }
@@ -130,6 +150,7 @@ impl Failing<'_> {
             request: None,
             attempts: 0,
             requests: 0,
+            again: true,
         };
         self.record(&of, ErrorHandling::FailFast).await
     }
@@ -170,6 +191,7 @@ impl Failing<'_> {
             code: of.code,
             message: of.message,
             resource,
+            again: of.again,
         };
         let step = until_available(|| self.context.store.fail_fetch(self.handle, &failure)).await?;
         Ok(outcome(step, "failed"))
