@@ -15,6 +15,9 @@ const SHOP: Shop = Shop {
     lines: 1,
 };
 
+/// Accounts that connect while nobody sees to their events.
+const ACCOUNTS: usize = 12;
+
 impl Syncing {
     fn sync_step(&self, more: Value) -> Value {
         let config = json!({"sync_job_id": self.job, "webhook_id": self.webhook});
@@ -136,7 +139,6 @@ async fn whatever_is_killed_between_event_and_run_each_event_makes_one_run() -> 
     .await?;
     let workflow = json!({"trigger_name": "integrated_account:active", "config": {"steps": [sync.sync_step(json!({}))]}});
     let workflow = sync.rest.create("/workflow", &workflow).await?;
-    const ACCOUNTS: usize = 12;
     for number in 0..ACCOUNTS {
         // Nobody is there to see the event; the API that told it is killed.
         sync.connect(&format!("tenant-{number}")).await?;

@@ -78,7 +78,7 @@ async fn check_room(
         .list::<Workflow>(environment, facet, &page, |_| true)
         .await?;
     if there.items.len() >= MAX_WORKFLOWS_OF_EVENT as usize {
-        return Err(ApiError::conflict(&format!(
+        return Err(ApiError::conflict(format!(
             "there are {MAX_WORKFLOWS_OF_EVENT} workflows for `{event}`, as many as one event can start; delete one first"
         )));
     }

@@ -51,19 +51,16 @@ async fn check_step(
     let mut config = config.clone();
     // Where it is absent it is the event's account.
     let any_account = !config.contains_key("integrated_account_id");
-    let (request, mut found) = match &step.cron_expression {
-        Some(expression) => {
-            config.insert("cron_expression".to_owned(), expression.as_str().into());
-            if let Some(timezone) = &step.timezone {
-                config.insert("timezone".to_owned(), timezone.as_str().into());
-            }
-            let (request, _, found) = CronTriggerInput::read(&Value::Object(config), environment);
-            (request, found)
+    let (request, mut found) = if let Some(expression) = &step.cron_expression {
+        config.insert("cron_expression".to_owned(), expression.as_str().into());
+        if let Some(timezone) = &step.timezone {
+            config.insert("timezone".to_owned(), timezone.as_str().into());
         }
-        None => {
-            let (request, found) = RunInput::read(&Value::Object(config), environment);
-            (request.unwrap_or_default(), found)
-        }
+        let (request, _, found) = CronTriggerInput::read(&Value::Object(config), environment);
+        (request, found)
+    } else {
+        let (request, found) = RunInput::read(&Value::Object(config), environment);
+        (request.unwrap_or_default(), found)
     };
     let submitter = state.submitter();
     submitter

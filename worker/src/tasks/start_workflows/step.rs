@@ -13,7 +13,7 @@ use shared::{
         workflow::{Step, with_account},
         workflow_run::{StepError, StepResult, StepStatus, WorkflowRun, derived_id},
     },
-    store::objects::Creation,
+    store::{objects::Creation, runs::Created},
     submit::{Readiness, StartedBy, SubmitError},
 };
 
@@ -164,9 +164,15 @@ impl Through<'_> {
             }
         };
         let runs = self.context.store.runs();
-        // Whether created now or before: it is there.
-        until_available(|| runs.create(&spec)).await?;
-        Ok(id)
+        match until_available(|| runs.create(&spec)).await? {
+            Created::Created | Created::Existed => Ok(id),
+            Created::Full(active) => {
+                let message = format!(
+                    "too many runs wait for the mutex key of the sync job already; {active} has it now"
+                );
+                Err(failure("run_already_active", &message).into())
+            }
+        }
     }
 
     /// One trigger for each workflow, step and account, whichever event asks for it first.
