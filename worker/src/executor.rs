@@ -9,6 +9,7 @@ use std::{
 use metrics::{counter, histogram};
 use shared::{
     clock::Timestamp,
+    model::workflow_run::StartEvent,
     queue::{
         Leased,
         task::{TaskBody, owner_of},
@@ -133,8 +134,12 @@ async fn execute(context: Arc<Context>, claim: Claim) -> Result<&'static str, Lo
             let Some(event) = owner_of(&claim.id) else {
                 return leave(&context, &claim, "the task belongs to no event").await;
             };
-            let at = Timestamp(at_ms);
-            start_workflows::execute(&context, &claim, event, event_type, at, payload).await
+            let event = StartEvent {
+                id: event,
+                event: event_type,
+                created_at: Timestamp(at_ms),
+            };
+            start_workflows::execute(&context, &claim, event, payload).await
         }
         _ => leave(&context, &claim, "the task belongs to nothing known here").await,
     }

@@ -63,6 +63,8 @@ async fn pass(store: &Store) -> StoreResult<()> {
     }
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     gauge!(names::UNDELIVERED_BYTES).set(store.undelivered_bytes().await? as f64);
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    gauge!(names::DROPPED_EVENTS).set(store.dropped_events().await? as f64);
     if let Some(share) = store.mark_when_full().await? {
         gauge!(names::STORE_MEMORY_SHARE).set(share);
     }

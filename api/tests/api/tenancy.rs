@@ -145,7 +145,7 @@ async fn workflow_run(store: &Store, environment: EnvironmentId) -> String {
     assert!(claimed.iter().any(|claim| claim.id == task), "{claimed:?}");
     let run = json!({"id": id, "environment_id": environment, "workflow_id": "wf_00000000000000000000000000", "status": "completed",
         "event": {"id": event, "event": "integrated_account:active", "created_at": "2024-05-01T12:00:00.000Z"},
-        "integrated_account_id": null, "tenant_id": null, "steps": [], "error": null,
+        "integrated_account_id": null, "tenant_id": null, "steps": [], "error": null, "config": {"run_if": null, "steps": []},
         "created_at": "2024-05-01T12:00:00.000Z", "finished_at": null});
     let run = serde_json::from_value(run).expect("a workflow run");
     let put = store.put_workflow_run(&task, "token", &run, 1).await;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::workflow::WorkflowConfig;
 use crate::{
     clock::Timestamp,
     fault::Fault,
@@ -32,6 +33,18 @@ pub struct WorkflowRun {
     pub created_at: Timestamp,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub finished_at: Option<Timestamp>,
+}
+
+/// A workflow run as it is stored: with the workflow as it was when the event came, which it goes on with whatever becomes
+/// of the workflow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeptWorkflowRun {
+    #[serde(flatten)]
+    pub run: WorkflowRun,
+    pub config: WorkflowConfig,
+    /// Whether the workflow's `run_if` said yes.
+    #[serde(default)]
+    pub wanted: bool,
 }
 
 /// The event that started a workflow.
@@ -120,22 +133,21 @@ impl StepError {
 }
 
 /// Bits of an id that follow from `parts`, so that whoever does the same again finds what was made before; its time is
-/// that of `event`, so that lists stay in order.
+/// `at`, so that lists stay in order.
 #[must_use]
-pub fn derived_id(event: EventId, parts: &[&str]) -> u128 {
+pub fn derived_id(at: Timestamp, parts: &[&str]) -> u128 {
     const RANDOM_BITS: u32 = 80;
     let mut hash = Sha256::new();
-    hash.update(event.to_string());
     for part in parts {
-        hash.update([0]);
         hash.update(part);
+        hash.update([0]);
     }
     let digest = hash.finalize();
     let drawn = digest
         .iter()
         .take(16)
         .fold(0_u128, |bits, byte| (bits << 8) | u128::from(*byte));
-    let time = event.bits() >> RANDOM_BITS << RANDOM_BITS;
+    let time = u128::try_from(at.0).unwrap_or(0) << RANDOM_BITS;
     time | (drawn & ((1 << RANDOM_BITS) - 1))
 }
 
@@ -145,12 +157,12 @@ mod tests {
 
     #[test]
     fn the_same_event_and_step_give_the_same_id_and_others_another() {
-        let event = EventId::generate();
-        let id = derived_id(event, &["wf_1", "0"]);
-        assert_eq!(id, derived_id(event, &["wf_1", "0"]));
-        assert_ne!(id, derived_id(event, &["wf_1", "1"]));
-        assert_ne!(id, derived_id(event, &["wf_10", ""]));
-        assert_ne!(id, derived_id(EventId::generate(), &["wf_1", "0"]));
-        assert_eq!(id >> 80, event.bits() >> 80);
+        let at = Timestamp(1_714_564_800_007);
+        let id = derived_id(at, &["evt_1", "wf_1", "0"]);
+        assert_eq!(id, derived_id(at, &["evt_1", "wf_1", "0"]));
+        assert_ne!(id, derived_id(at, &["evt_1", "wf_1", "1"]));
+        assert_ne!(id, derived_id(at, &["evt_1", "wf_10", ""]));
+        assert_ne!(id, derived_id(at, &["evt_2", "wf_1", "0"]));
+        assert_eq!(RunId::from_bits(id).timestamp_ms(), 1_714_564_800_007);
     }
 }

@@ -83,16 +83,21 @@ pub(super) fn effects(trigger: &CronTrigger, before: Option<&CronTrigger>) -> Ve
     let timing = |of: &CronTrigger| {
         let input = &of.input;
         let (expression, timezone) = (input.cron_expression.clone(), input.timezone.clone());
-        let off = !input.is_active || of.deleted_at.is_some();
-        (expression, timezone, input.jitter_seconds, off)
+        (expression, timezone, input.jitter_seconds, input.is_active)
     };
+    if trigger.deleted_at.is_some() {
+        return vec![Effect::ForgetCron(trigger.id)];
+    }
     if before.is_some_and(|before| timing(before) == timing(trigger)) {
         return Vec::new();
     }
     let schedule = trigger.schedule().ok();
-    let next = schedule.and_then(|schedule| trigger.next_fire(&schedule, trigger.updated_at));
+    let next = schedule.and_then(|schedule| {
+        let next = trigger.next_fire(&schedule, trigger.updated_at)?;
+        Some((next, trigger.next_fire(&schedule, next.due)))
+    });
     match next {
-        Some(next) => vec![Effect::Schedule(trigger.id, next)],
+        Some((next, following)) => vec![Effect::Schedule(trigger.id, next, following)],
         None if before.is_none() => Vec::new(),
         None => vec![Effect::Unschedule(trigger.id)],
     }
@@ -174,13 +179,15 @@ impl Store {
         }
     }
 
-    /// Takes a claimed trigger that is gone or switched off out of the schedule.
+    /// Takes a claimed trigger that is switched off out of the schedule, and forgets one that is `gone`.
     ///
     /// # Errors
     /// [`super::StoreError::Unavailable`]: call again.
-    pub async fn drop_cron(&self, trigger: &DueTrigger) -> StoreResult<()> {
+    pub async fn drop_cron(&self, trigger: &DueTrigger, gone: bool) -> StoreResult<()> {
         let mut call = self.call(&scripts::CRON_DROP);
-        call.arg(trigger.id.to_string()).arg(trigger.due.0);
+        call.arg(trigger.id.to_string())
+            .arg(trigger.due.0)
+            .arg(u8::from(gone));
         let _word: String = self.invoke(&call).await?;
         Ok(())
     }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::queue::millis;
 use crate::{
+    clock::Timestamp,
     ids::{AccountId, CronTriggerId, EventId},
     model::cron_trigger::NextFire,
 };
@@ -33,10 +34,12 @@ pub enum Effect {
         code: &'static str,
         message: &'static str,
     },
-    /// A cron trigger fires next at this time.
-    Schedule(CronTriggerId, NextFire),
+    /// A cron trigger fires next at the first of these times; at the second, should the first be settled already.
+    Schedule(CronTriggerId, NextFire, Option<NextFire>),
     /// A cron trigger doesn't fire any more.
     Unschedule(CronTriggerId),
+    /// A cron trigger is gone.
+    ForgetCron(CronTriggerId),
 }
 
 impl Effect {
@@ -79,11 +82,19 @@ pub(super) fn add_effects(call: &mut ScriptInvocation<'_>, effects: &[Effect]) {
                     .arg(code)
                     .arg(message);
             }
-            Effect::Schedule(trigger, next) => {
+            Effect::Schedule(trigger, next, following) => {
+                let text = |time: Option<Timestamp>| {
+                    time.map(|time| time.0.to_string()).unwrap_or_default()
+                };
                 call.arg("schedule")
                     .arg(trigger.to_string())
                     .arg(next.due.0)
-                    .arg(next.run_at.0);
+                    .arg(next.run_at.0)
+                    .arg(text(following.map(|fire| fire.due)))
+                    .arg(text(following.map(|fire| fire.run_at)));
+            }
+            Effect::ForgetCron(trigger) => {
+                call.arg("forget_cron").arg(trigger.to_string());
             }
             Effect::Unschedule(trigger) => {
                 call.arg("unschedule").arg(trigger.to_string());

@@ -4,7 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Store, StoreResult, queue::millis, scripts, scripts::unexpected};
+use super::{
+    Store, StoreResult,
+    accounts::{DELETED_MESSAGE, DISABLED_MESSAGE},
+    queue::millis,
+    scripts,
+    scripts::unexpected,
+};
 use crate::{
     ids::{EnvironmentId, RunId, WebhookId},
     model::run::ErrorHandling,
@@ -110,11 +116,15 @@ pub struct AccountWait<'a> {
     pub environment: EnvironmentId,
     /// Requests made since the last commit.
     pub requests: u32,
-    /// How long a run waits at most; then it fails with `message`.
+    /// How long a run waits at most; then it fails.
     pub longest: Duration,
     /// The delay when the account is active by now.
     pub if_active: Duration,
+    /// Whether the run fails at once, with `message`.
+    pub fail_fast: bool,
     pub message: &'a str,
+    /// Why a run fails that waited too long.
+    pub too_long: &'a str,
 }
 
 pub(super) fn step(script: &str, answer: &str) -> StoreResult<FetchStep> {
@@ -234,7 +244,8 @@ impl Store {
         step("fetch_limited", answer.first().map_or("", String::as_str))
     }
 
-    /// Lets a fetch wait until its account is active again; the task goes back without using up an attempt.
+    /// Lets a fetch wait until its account is active again; the task goes back without using up an attempt. Or fails the
+    /// run, where that is its policy or the account is gone.
     ///
     /// # Errors
     /// [`super::StoreError::Unavailable`].
@@ -252,7 +263,11 @@ impl Store {
             .arg(wait.environment.to_string())
             .arg(millis(wait.longest))
             .arg(millis(wait.if_active))
-            .arg(wait.message);
+            .arg(u8::from(wait.fail_fast))
+            .arg(wait.message)
+            .arg(wait.too_long)
+            .arg(DELETED_MESSAGE)
+            .arg(DISABLED_MESSAGE);
         step("await_account", &self.invoke::<String>(&call).await?)
     }
 

@@ -25,7 +25,7 @@
 //! | `cron:<trigger>` | hash | where a cron trigger stands |
 //! | `account:<account>:run` | set | runs of an account that aren't told to their end |
 //! | `outbox:<webhook>` and what follows it | | events that belong to no run: the fields of a run's stream `c`, and its lists |
-//! | `outbox_dropped` | hash | webhook → events that its full outbox did not take |
+//! | `outbox_dropped` | string | events that full outboxes did not take |
 //! | `run:<run>:timeline` | list | what happened, and when |
 //! | `run:<run>:failed`, `run:<run>:retry` | list | tasks of fetches that were given up; of a retry, those it begins with |
 //! | `mutex:<env>:<key>`, `mutex_waiting:<env>:<key>` | set, list | runs of a mutex key that are active; that wait |

@@ -310,6 +310,16 @@ impl Store {
         Ok(bytes.unwrap_or(0))
     }
 
+    /// Events that belong to no run and that full outboxes did not take, since the store was made.
+    ///
+    /// # Errors
+    /// [`super::StoreError::Unavailable`].
+    pub async fn dropped_events(&self) -> StoreResult<u64> {
+        let key = self.keys().join(&["outbox_dropped"]);
+        let count: Option<u64> = self.connection().get(key).await?;
+        Ok(count.unwrap_or(0))
+    }
+
     /// One pass over parked fetch tasks; gives how many were handed back.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! retention time, with an index an environment and one a workflow.
 
 use redis::AsyncCommands;
+use serde::de::DeserializeOwned;
 
 use super::{
     Page, PageRequest, Store, StoreError, StoreResult,
@@ -10,10 +11,14 @@ use super::{
 };
 use crate::{
     ids::{EnvironmentId, WorkflowId, WorkflowRunId},
-    model::workflow_run::{WorkflowRun, WorkflowRunStatus},
+    model::workflow_run::{
+        KeptWorkflowRun, StartEvent, WorkflowRun, WorkflowRunStatus, derived_id,
+    },
 };
 
 const MS_PER_DAY: u64 = 86_400_000;
+/// Characters of an id that are its time.
+const ULID_TIME_CHARS: usize = 10;
 /// Rows read at once.
 const CHUNK: usize = 200;
 /// Rows looked at for one page of a filtered list; then the page ends short, with a cursor.
@@ -35,10 +40,11 @@ impl Store {
         &self,
         task: &str,
         token: &str,
-        run: &WorkflowRun,
+        kept: &KeptWorkflowRun,
         retention_days: u32,
     ) -> StoreResult<Held> {
-        let json = serde_json::to_string(run)
+        let run = &kept.run;
+        let json = serde_json::to_string(kept)
             .map_err(|error| StoreError::Unexpected(error.to_string()))?;
         let mut call = self.call(&scripts::WORKFLOW_RUN_PUT);
         call.arg(task)
@@ -62,8 +68,42 @@ impl Store {
     ) -> StoreResult<Option<WorkflowRun>> {
         let key = self.keys().workflow_run(&id.to_string());
         let json: Option<String> = self.connection().get(key).await?;
-        let run = json.as_deref().map(read).transpose()?;
+        let run = json.as_deref().map(read::<WorkflowRun>).transpose()?;
         Ok(run.filter(|run| run.environment_id == environment))
+    }
+
+    /// Those of an event that aren't through yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn open_workflow_runs(
+        &self,
+        environment: EnvironmentId,
+        event: &StartEvent,
+    ) -> StoreResult<Vec<KeptWorkflowRun>> {
+        // Their ids have the time of the event.
+        let id = WorkflowRunId::from_bits(derived_id(event.created_at, &[])).to_string();
+        let (since, _) = id.split_at(WorkflowRunId::PREFIX.len() + 1 + ULID_TIME_CHARS);
+        let mut connection = self.connection();
+        let ids: Vec<String> = redis::cmd("ZRANGEBYLEX")
+            .arg(self.keys().workflow_runs_of(environment))
+            .arg(format!("[{since}"))
+            .arg(format!("[{since}~"))
+            .arg(&["LIMIT", "0"])
+            .arg(MAX_SCANNED)
+            .query_async(&mut connection)
+            .await?;
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<_> = ids.iter().map(|id| self.keys().workflow_run(id)).collect();
+        let rows: Vec<Option<String>> = connection.mget(keys).await?;
+        let rows = rows.iter().flatten();
+        let kept: Vec<KeptWorkflowRun> = rows.map(|row| read(row)).collect::<StoreResult<_>>()?;
+        let is_open = |kept: &KeptWorkflowRun| {
+            kept.run.event.id == event.id && kept.run.status == WorkflowRunStatus::Running
+        };
+        Ok(kept.into_iter().filter(is_open).collect())
     }
 
     /// Workflow runs of an environment, newest first.
@@ -101,7 +141,7 @@ impl Store {
             let keys: Vec<_> = ids.iter().map(|id| self.keys().workflow_run(id)).collect();
             let rows: Vec<Option<String>> = connection.mget(keys).await?;
             for (id, row) in ids.iter().zip(rows) {
-                let run = row.as_deref().map(read).transpose()?;
+                let run = row.as_deref().map(read::<WorkflowRun>).transpose()?;
                 let wanted = |run: &WorkflowRun| {
                     run.environment_id == environment
                         && filter.status.is_none_or(|status| run.status == status)
@@ -122,7 +162,7 @@ impl Store {
     }
 }
 
-fn read(json: &str) -> StoreResult<WorkflowRun> {
+fn read<T: DeserializeOwned>(json: &str) -> StoreResult<T> {
     serde_json::from_str(json)
         .map_err(|error| StoreError::Unexpected(format!("a workflow run can't be read: {error}")))
 }

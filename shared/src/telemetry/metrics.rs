@@ -40,6 +40,8 @@ pub const DELAYED_TASKS: &str = "syncline_delayed_tasks";
 pub const CLAIMED_TASKS: &str = "syncline_claimed_tasks";
 /// Bytes committed and not yet acknowledged.
 pub const UNDELIVERED_BYTES: &str = "syncline_undelivered_bytes";
+/// Events that belong to no run and that full outboxes did not take.
+pub const DROPPED_EVENTS: &str = "syncline_dropped_events";
 
 /// Share of `maxmemory` that Redis has in use; absent without a limit.
 pub const STORE_MEMORY_SHARE: &str = "syncline_store_memory_share";
@@ -156,6 +158,10 @@ fn describe() {
         UNDELIVERED_BYTES,
         Unit::Bytes,
         "Bytes committed and not yet acknowledged."
+    );
+    describe_gauge!(
+        DROPPED_EVENTS,
+        "Events without a run that full outboxes did not take."
     );
 }
 

@@ -193,12 +193,18 @@ async fn fetching(status: AccountStatus) -> (Bench, FetchHandle) {
 }
 
 async fn wait(bench: &Bench, handle: &FetchHandle) -> FetchStep {
+    wait_by(bench, handle, false).await
+}
+
+async fn wait_by(bench: &Bench, handle: &FetchHandle, fail_fast: bool) -> FetchStep {
     let wait = AccountWait {
         environment: bench.spec.environment_id,
         requests: 1,
         longest: DAY,
         if_active: Duration::from_secs(1),
-        message: "no new credentials came",
+        fail_fast,
+        message: "not active",
+        too_long: "no new credentials came",
     };
     let step = bench.store.await_account(handle, &wait).await;
     step.expect("an answer")
@@ -254,6 +260,63 @@ async fn deleting_an_account_fails_its_runs_in_the_same_step() {
     assert_eq!(view.error.expect("a reason").code, "account_deleted");
     let retried = bench.store.retry_fetch(&handle, Duration::ZERO, 1).await;
     assert_eq!(retried.expect("an answer"), FetchStep::RunEnded);
+    assert_eq!(bench.deliver_all().await, ["sync_job_run:failed"]);
+    assert_eq!(bench.leftovers().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn under_fail_fast_what_the_account_is_now_decides() {
+    let (bench, handle) = fetching(AccountStatus::Active).await;
+    assert_eq!(wait_by(&bench, &handle, true).await, FetchStep::Done);
+    assert_eq!(bench.view().await.status, RunStatus::Running);
+
+    let (bench, handle) = fetching(AccountStatus::NeedsReauth).await;
+    assert_eq!(wait_by(&bench, &handle, true).await, FetchStep::RunEnded);
+    assert_eq!(
+        bench.view().await.error.expect("a reason").code,
+        "needs_reauth"
+    );
+
+    let (bench, handle) = fetching(AccountStatus::Disabled).await;
+    assert_eq!(wait(&bench, &handle).await, FetchStep::RunEnded);
+    assert_eq!(
+        bench.view().await.error.expect("a reason").code,
+        "account_disabled"
+    );
+}
+
+#[tokio::test]
+async fn what_the_source_asked_for_holds_when_the_account_is_active_again() {
+    let (bench, handle) = fetching(AccountStatus::NeedsReauth).await;
+    let hour = Duration::from_hours(1);
+    let limited = bench.store.limit_fetch(&handle, hour, 1, "orders").await;
+    assert_eq!(limited.expect("an answer"), FetchStep::Done);
+    bench.advance(hour - Duration::from_secs(60)).await;
+    // As a fetch that was under way finds it.
+    let key = bench.store.keys().join(&[
+        "fetches",
+        "lane",
+        &bench.spec.integrated_account_id.to_string(),
+    ]);
+    let set: Result<(), _> =
+        redis::AsyncCommands::hset(&mut bench.store.connection(), key, "awaits_account", 1).await;
+    set.expect("set");
+    let (environment, id) = (bench.spec.environment_id, bench.spec.integrated_account_id);
+    set_status(&bench.store, id, environment, AccountStatus::Active).await;
+    assert!(bench.claim(Queue::Fetches, 1).await.is_empty());
+    bench.advance(Duration::from_secs(61)).await;
+    assert_eq!(bench.claim_one(Queue::Fetches).await.id, handle.task);
+}
+
+#[tokio::test]
+async fn tasks_of_an_account_that_waited_and_was_deleted_do_not_stay() {
+    let (bench, handle) = fetching(AccountStatus::NeedsReauth).await;
+    wait(&bench, &handle).await;
+    let (environment, id) = (bench.spec.environment_id, bench.spec.integrated_account_id);
+    let objects = bench.store.objects();
+    let deleted = objects.delete::<Account>(environment, id, |_| {}).await;
+    assert!(deleted.expect("an answer").is_some());
+    assert!(bench.claim(Queue::Fetches, 1).await.is_empty());
     assert_eq!(bench.deliver_all().await, ["sync_job_run:failed"]);
     assert_eq!(bench.leftovers().await, Vec::<String>::new());
 }

@@ -22,7 +22,7 @@ use shared::{
         run::{RunSpec, Trigger},
     },
     store::{
-        StoreResult,
+        StoreError, StoreResult,
         cron::{Advance, DueTrigger, Fired},
         effects::Effect,
     },
@@ -95,9 +95,12 @@ async fn fire(context: &Context, due: DueTrigger, now: Timestamp) -> StoreResult
         .objects()
         .get::<CronTrigger>(due.environment, due.id)
         .await?;
-    let Some(trigger) = trigger.filter(|trigger| trigger.input.is_active) else {
-        return store.drop_cron(&due).await;
+    let Some(trigger) = trigger else {
+        return store.drop_cron(&due, true).await;
     };
+    if !trigger.input.is_active {
+        return store.drop_cron(&due, false).await;
+    }
     let advance = match trigger.schedule() {
         Ok(schedule) => Advance {
             next: trigger.next_fire(&schedule, now),
@@ -127,7 +130,14 @@ async fn fire(context: &Context, due: DueTrigger, now: Timestamp) -> StoreResult
         .await;
     match prepared {
         Ok(spec) => make_run(context, &trigger, &due, &advance, &spec).await,
-        Err(SubmitError::Store(error)) => Err(error),
+        Err(SubmitError::Store(error @ StoreError::Unavailable(_))) => Err(error),
+        // Trying again would end the same way.
+        Err(SubmitError::Store(error)) => {
+            tracing::error!(cron_trigger.id = %due.id, error = %error, "a cron trigger's run can't be prepared");
+            let mut faults = Faults::default();
+            faults.push("", format!("the run could not be prepared: {error}"));
+            fail(context, &trigger, &due, &advance, &faults).await
+        }
         Err(SubmitError::Invalid(faults)) => fail(context, &trigger, &due, &advance, &faults).await,
     }
 }

@@ -339,3 +339,34 @@ async fn a_run_of_a_trigger_starts_as_any_other() {
         .expect("started");
     assert_eq!(bench.runs().await[0].status, RunStatus::Running);
 }
+
+#[tokio::test]
+async fn a_fire_that_was_made_is_not_made_again_by_a_change_of_the_trigger() {
+    let bench = Bench::new(json!({"overlap": "allow"})).await;
+    bench.advance(MINUTE).await;
+    bench.passes().await;
+    assert_eq!(bench.runs().await.len(), 1);
+    // A change by a clock that is behind: it takes the fire that was just made for the next one.
+    bench
+        .change::<CronTrigger>(TRIGGER, |trigger| trigger.input.jitter_seconds = 1)
+        .await;
+    bench.passes().await;
+    assert_eq!(bench.runs().await.len(), 1);
+    bench.advance(MINUTE + Duration::from_secs(1)).await;
+    bench.passes().await;
+    assert_eq!(bench.runs().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_trigger_that_is_deleted_leaves_nothing_behind() {
+    let bench = Bench::new(json!({})).await;
+    bench.advance(MINUTE).await;
+    bench.passes().await;
+    bench
+        .change::<CronTrigger>(TRIGGER, |trigger| trigger.input.is_active = false)
+        .await;
+    let objects = bench.store().objects();
+    let deleted = objects.delete::<CronTrigger>(HERE, TRIGGER, |_| {}).await;
+    assert!(deleted.expect("an answer").is_some());
+    assert_eq!(bench.state().await, TriggerState::default());
+}

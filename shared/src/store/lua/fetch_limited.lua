@@ -15,6 +15,10 @@ if not run_active(state[1]) then
   return { 'run_ended' }
 end
 local free_at = lane_block(base, 'fetches', task.lane, now + tonumber(ARGV[4]))
+-- Kept apart, for a lane that waits for its account too: the end of that wait is not the end of this one.
+local lane_key = base .. ':fetches:lane:' .. task.lane
+local limited = math.max(tonumber(redis.call('HGET', lane_key, 'limited_until')) or 0, now + tonumber(ARGV[4]))
+redis.call('HSET', lane_key, 'limited_until', limited)
 -- The worker outlived this request: leases lost before it say nothing about it.
 task_return(base, 'fetches', id, task, task.attempt, 0, task.body, now, false)
 redis.call('HINCRBY', run_key, 'n' .. ARGV[6] .. ':requests', ARGV[5])

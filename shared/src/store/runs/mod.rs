@@ -538,6 +538,9 @@ pub(super) fn add_acceptance(
     call.arg("batch_bytes").arg(spec.batch_bytes);
     call.arg("linger_ms").arg(spec.linger_ms);
     call.arg("delivery_limit").arg(spec.delivery_concurrency);
+    if spec.workflow_chain > 0 {
+        call.arg("workflow_chain").arg(spec.workflow_chain);
+    }
     call.arg("retention_ms")
         .arg(u64::from(spec.retention_days) * MS_PER_DAY);
     Ok(())

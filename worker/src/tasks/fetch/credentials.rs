@@ -23,8 +23,6 @@ use crate::context::{Context, LoadError, LoadedAccount, OBJECT_TTL};
 
 /// How long a run waits for new credentials.
 pub const LONGEST_WAIT: Duration = Duration::from_hours(24);
-/// Code of a run that isn't carried on for want of credentials.
-pub(super) const NEEDS_REAUTH: &str = "needs_reauth";
 
 /// Marks the account, unless its credentials have changed since, or it isn't active any more.
 pub(super) async fn refused(
@@ -34,10 +32,13 @@ pub(super) async fn refused(
     used: &LoadedAccount,
     message: &str,
 ) -> Result<(), LoadError> {
+    let mut marked = false;
     let mark = |account: &mut Account| {
+        marked = false;
         if account.status == AccountStatus::Active
             && account.credentials_version == used.credentials_version
         {
+            marked = true;
             let now = Timestamp::now();
             account.status = AccountStatus::NeedsReauth;
             account.updated_at = now;
@@ -57,18 +58,22 @@ pub(super) async fn refused(
         Err(ChangeError::Contended) => return Ok(()),
         Err(ChangeError::Refused(never)) => match never {},
     }
-    tracing::warn!(account.id = %account, "the source refuses the credentials of an account; its runs wait for new ones");
+    if marked {
+        tracing::warn!(account.id = %account, "the source refuses the credentials of an account; its runs wait for new ones");
+    }
     Ok(())
 }
 
-/// Lets a fetch wait for its account.
+/// Lets a fetch wait for its account, or fails its run; what the account is now decides, not what it was a moment ago.
 pub(super) async fn wait(
     context: &Context,
     handle: &FetchHandle,
     environment: EnvironmentId,
     requests: u32,
+    fail_fast: bool,
+    message: &str,
 ) -> Result<&'static str, LoadError> {
-    let message = format!(
+    let too_long = format!(
         "the source refuses the account's credentials, and no new ones came within {} hours",
         LONGEST_WAIT.as_secs() / 3600
     );
@@ -78,7 +83,9 @@ pub(super) async fn wait(
         longest: LONGEST_WAIT,
         // By then nobody works with what the account was before.
         if_active: OBJECT_TTL,
-        message: &message,
+        fail_fast,
+        message,
+        too_long: &too_long,
     };
     let step = until_available(|| context.store.await_account(handle, &wait)).await?;
     Ok(outcome(step, "awaits_account"))

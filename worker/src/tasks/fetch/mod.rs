@@ -29,7 +29,6 @@ use shared::{
     plan::{LOOP_ITEM, Loop, Node},
     queue::task::{FetchBody, TaskBody},
     store::{
-        accounts::{ACCOUNT_DELETED, ACCOUNT_DISABLED, DELETED_MESSAGE, DISABLED_MESSAGE},
         fetches::{After, Committed, FetchHandle, FetchStep, PageCommit},
         queue::{Claim, LEASE, MAX_RESCUES, Queue},
     },
@@ -178,17 +177,10 @@ pub async fn execute(
         .await
     {
         Ok(Some(account)) if account.status == AccountStatus::Active => account,
-        // Its runs have ended with the account; this one was too many for that script.
-        Ok(None) => return failing.end_run(ACCOUNT_DELETED, DELETED_MESSAGE).await,
-        Ok(Some(account)) if account.status == AccountStatus::Disabled => {
-            return failing.end_run(ACCOUNT_DISABLED, DISABLED_MESSAGE).await;
-        }
-        Ok(Some(_)) if failing.fails_fast() => {
+        Ok(_) => {
             let message = "the integrated account is not active any more";
-            return failing.end_run(credentials::NEEDS_REAUTH, message).await;
-        }
-        Ok(Some(_)) => {
-            return credentials::wait(context, &handle, spec.environment_id, 0).await;
+            let (environment, fail_fast) = (spec.environment_id, failing.fails_fast());
+            return credentials::wait(context, &handle, environment, 0, fail_fast, message).await;
         }
         Err(LoadError::Store(error)) => return Err(error.into()),
         Err(error) => {
@@ -394,10 +386,8 @@ async fn settle_failure(
             let (environment, account) = (spec.environment_id, spec.integrated_account_id);
             let message = &classified.message;
             credentials::refused(context, environment, account, &fetch.account, message).await?;
-            if failing.fails_fast() {
-                return failing.end_run(credentials::NEEDS_REAUTH, message).await;
-            }
-            credentials::wait(context, handle, environment, problem.requests).await
+            let (requests, fail_fast) = (problem.requests, failing.fails_fast());
+            credentials::wait(context, handle, environment, requests, fail_fast, message).await
         }
         Verdict::Retry { .. } | Verdict::Fail => failing.give_up(problem).await,
     }

@@ -137,24 +137,6 @@ impl Failing<'_> {
         self.policy() == ErrorHandling::FailFast
     }
 
-    /// Gives up the fetch and the run with it, whatever its policy.
-    pub async fn end_run(
-        &self,
-        code: &'static str,
-        message: &str,
-    ) -> Result<&'static str, LoadError> {
-        let of = What {
-            code,
-            message,
-            status: None,
-            request: None,
-            attempts: 0,
-            requests: 0,
-            again: true,
-        };
-        self.record(&of, ErrorHandling::FailFast).await
-    }
-
     fn policy(&self) -> ErrorHandling {
         let spec = &self.run.spec;
         let node = self.run.plan.nodes.get(self.handle.node);

@@ -14,15 +14,16 @@ use serde_json::Value;
 use shared::{
     clock::Timestamp,
     expr::jsonata::Expression,
-    ids::{EnvironmentId, EventId, WorkflowRunId},
+    ids::{EnvironmentId, WorkflowRunId},
     model::{
         workflow::{MAX_CHAIN, MAX_WORKFLOWS_OF_EVENT, Workflow},
         workflow_run::{
-            StartEvent, StepError, StepStatus, WorkflowRun, WorkflowRunStatus, derived_id,
+            KeptWorkflowRun, StartEvent, StepError, StepStatus, WorkflowRun, WorkflowRunStatus,
+            derived_id,
         },
     },
     store::{
-        PageRequest,
+        PageRequest, StoreError,
         queue::{Claim, Held, MAX_RESCUES, Queue},
     },
 };
@@ -31,6 +32,9 @@ use self::scope::EventScope;
 use super::patience::until_available;
 use crate::context::{Context, LoadError};
 
+/// Attempts at an event that fail for a reason of ours.
+const MAX_ATTEMPTS: u32 = 5;
+
 /// Runs the task; the word is its outcome in metrics and logs.
 ///
 /// # Errors
@@ -38,22 +42,36 @@ use crate::context::{Context, LoadError};
 pub async fn execute(
     context: &Context,
     claim: &Claim,
-    event: EventId,
-    event_type: String,
-    at: Timestamp,
+    event: StartEvent,
     payload: Value,
 ) -> Result<&'static str, LoadError> {
-    let Ok(environment) = claim.lane.parse::<EnvironmentId>() else {
-        return Err(LoadError::Invalid(format!(
-            "the lane `{}` is no environment",
-            claim.lane
-        )));
+    let word = match go_through(context, claim, &event, payload).await {
+        Ok(Held::Stale) => return Ok("stale"),
+        Ok(Held::Done) => "done",
+        Err(error @ LoadError::Store(StoreError::Unavailable(_))) => return Err(error),
+        Err(error) if claim.attempt < MAX_ATTEMPTS => return Err(error),
+        Err(error) => {
+            tracing::error!(event.id = %event.id, event = event.event, error = %error,
+                "an event could not be taken through its workflows; it was given up");
+            "failed"
+        }
     };
-    let event = StartEvent {
-        id: event,
-        event: event_type,
-        created_at: at,
-    };
+    until_available(|| {
+        let store = &context.store;
+        store.finish_task(Queue::Runs, &claim.id, &claim.token)
+    })
+    .await?;
+    Ok(word)
+}
+
+async fn go_through(
+    context: &Context,
+    claim: &Claim,
+    event: &StartEvent,
+    payload: Value,
+) -> Result<Held, LoadError> {
+    let invalid = |_| LoadError::Invalid(format!("the lane `{}` is no environment", claim.lane));
+    let environment: EnvironmentId = claim.lane.parse().map_err(invalid)?;
     let page = PageRequest {
         limit: MAX_WORKFLOWS_OF_EVENT,
         after: None,
@@ -69,99 +87,104 @@ pub async fn execute(
             "more workflows are triggered by an event than it can start; the oldest ones are left out"
         );
     }
-    if !workflows.items.is_empty() {
-        let scope = scope::load(context, environment, &event, payload).await?;
-        // In the order in which they were made.
-        for workflow in workflows.items.iter().rev() {
-            let run = Through {
-                context,
-                claim,
-                workflow,
-                event: &event,
-                scope: &scope,
-            };
-            if run.go().await? == Held::Stale {
-                return Ok("stale");
+    // What was begun goes on, whatever became of the workflow since.
+    let mut open = context.store.open_workflow_runs(environment, event).await?;
+    if workflows.items.is_empty() && open.is_empty() {
+        return Ok(Held::Done);
+    }
+    let scope = scope::load(context, environment, event, payload).await?;
+    let through = Through {
+        context,
+        claim,
+        environment,
+        event,
+        scope: &scope,
+    };
+    // All are written before the first is begun. In the order in which the workflows were made.
+    for workflow in workflows.items.iter().rev() {
+        let parts = [event.id.to_string(), workflow.id.to_string()];
+        let bits = derived_id(event.created_at, &[&parts[0], &parts[1]]);
+        let id = WorkflowRunId::from_bits(bits);
+        if context.store.workflow_run(environment, id).await?.is_none() {
+            let kept = through.new_run(id, workflow);
+            if through.write(&kept).await? == Held::Stale {
+                return Ok(Held::Stale);
             }
+            open.push(kept);
         }
     }
-    until_available(|| {
-        let store = &context.store;
-        store.finish_task(Queue::Runs, &claim.id, &claim.token)
-    })
-    .await?;
-    Ok("done")
+    for kept in open {
+        if through.go(kept).await? == Held::Stale {
+            return Ok(Held::Stale);
+        }
+    }
+    Ok(Held::Done)
 }
 
-/// One event's way through one workflow.
+/// One event's way through its workflows.
 struct Through<'a> {
     context: &'a Context,
     claim: &'a Claim,
-    workflow: &'a Workflow,
+    environment: EnvironmentId,
     event: &'a StartEvent,
     scope: &'a EventScope,
 }
 
 impl Through<'_> {
-    async fn go(&self) -> Result<Held, LoadError> {
-        let workflow = self.workflow;
-        let environment = workflow.environment_id;
-        let bits = derived_id(self.event.id, &[&workflow.id.to_string()]);
-        let id = WorkflowRunId::from_bits(bits);
-        let known = self.context.store.workflow_run(environment, id).await?;
-        let mut run = known.unwrap_or_else(|| self.new_run(id));
-        if run.status != WorkflowRunStatus::Running {
-            return Ok(Held::Done);
-        }
+    async fn go(&self, mut kept: KeptWorkflowRun) -> Result<Held, LoadError> {
         if self.claim.rescues > MAX_RESCUES {
             let message = "the worker crashed each time it worked on this event";
-            end(&mut run, Some(failure("worker_crashed", message)));
-            return self.write(&run).await;
+            end(&mut kept.run, Some(failure("worker_crashed", message)));
+            return self.write(&kept).await;
         }
         if self.scope.chain >= MAX_CHAIN {
             let message = format!(
                 "it is the end of a chain of {MAX_CHAIN} workflows, each started by a run of the one before; give them a `run_if` that ends the chain"
             );
-            end(&mut run, Some(failure("workflow_loop", &message)));
-            return self.write(&run).await;
+            end(&mut kept.run, Some(failure("workflow_loop", &message)));
+            return self.write(&kept).await;
         }
-        if run.steps.is_empty() {
-            match self.asks(workflow.input.config.run_if.as_deref()).await {
-                Ok(true) => {}
+        if !kept.wanted {
+            match self.asks(kept.config.run_if.as_deref()).await {
+                Ok(true) => kept.wanted = true,
                 Ok(false) => {
-                    run.status = WorkflowRunStatus::Skipped;
-                    run.finished_at = Some(Timestamp::now());
-                    return self.write(&run).await;
+                    kept.run.status = WorkflowRunStatus::Skipped;
+                    kept.run.finished_at = Some(Timestamp::now());
+                    return self.write(&kept).await;
                 }
                 Err(error) => {
-                    end(&mut run, Some(error));
-                    return self.write(&run).await;
+                    end(&mut kept.run, Some(error));
+                    return self.write(&kept).await;
                 }
             }
-        }
-        for index in run.steps.len()..workflow.input.config.steps.len() {
-            let result = self.step(&run, index).await?;
-            let failed = result.status == StepStatus::Failed;
-            run.steps.push(result);
-            if failed {
-                break;
-            }
-            if self.write(&run).await? == Held::Stale {
+            if self.write(&kept).await? == Held::Stale {
                 return Ok(Held::Stale);
             }
         }
+        for index in kept.run.steps.len()..kept.config.steps.len() {
+            let result = self.step(&kept, index).await?;
+            let failed = result.status == StepStatus::Failed;
+            kept.run.steps.push(result);
+            if failed {
+                break;
+            }
+            if self.write(&kept).await? == Held::Stale {
+                return Ok(Held::Stale);
+            }
+        }
+        let run = &mut kept.run;
         let error = run.steps.last().and_then(|last| last.error.clone());
-        end(&mut run, error);
-        tracing::info!(workflow.id = %workflow.id, workflow_run.id = %run.id, event = self.event.event,
+        end(run, error);
+        tracing::info!(workflow.id = %run.workflow_id, workflow_run.id = %run.id, event = self.event.event,
             status = ?run.status, steps = run.steps.len(), "an event went through a workflow");
-        self.write(&run).await
+        self.write(&kept).await
     }
 
-    fn new_run(&self, id: WorkflowRunId) -> WorkflowRun {
-        WorkflowRun {
+    fn new_run(&self, id: WorkflowRunId, workflow: &Workflow) -> KeptWorkflowRun {
+        let run = WorkflowRun {
             id,
-            environment_id: self.workflow.environment_id,
-            workflow_id: self.workflow.id,
+            environment_id: self.environment,
+            workflow_id: workflow.id,
             status: WorkflowRunStatus::Running,
             event: self.event.clone(),
             integrated_account_id: self.scope.text("/integrated_account/id"),
@@ -170,6 +193,11 @@ impl Through<'_> {
             error: None,
             created_at: Timestamp::now(),
             finished_at: None,
+        };
+        KeptWorkflowRun {
+            run,
+            config: workflow.input.config.clone(),
+            wanted: false,
         }
     }
 
@@ -198,10 +226,10 @@ impl Through<'_> {
         done.unwrap_or_else(|error| Err(error.to_string()))
     }
 
-    async fn write(&self, run: &WorkflowRun) -> Result<Held, LoadError> {
+    async fn write(&self, kept: &KeptWorkflowRun) -> Result<Held, LoadError> {
         let (store, claim) = (&self.context.store, self.claim);
         let days = self.context.submitter().retention_days;
-        Ok(until_available(|| store.put_workflow_run(&claim.id, &claim.token, run, days)).await?)
+        Ok(until_available(|| store.put_workflow_run(&claim.id, &claim.token, kept, days)).await?)
     }
 }
 

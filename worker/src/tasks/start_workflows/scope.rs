@@ -36,10 +36,10 @@ pub(super) async fn load(
     event: &StartEvent,
     mut payload: Value,
 ) -> Result<EventScope, LoadError> {
-    let mut chain = 0;
+    let chain = payload["workflow_chain"].as_u64().unwrap_or(0);
     if event.event.starts_with("sync_job_run:") {
-        // All that the script wrote is the run's id.
-        (payload, chain) = run_payload(context, environment, &payload).await?;
+        // The script wrote no more than what the run can be found by, should it be deleted meanwhile.
+        payload = run_payload(context, environment, payload).await?;
     }
     let account: Option<AccountId> = payload["integrated_account_id"]
         .as_str()
@@ -73,28 +73,28 @@ pub(super) async fn load(
     });
     Ok(EventScope {
         value: Arc::new(value),
-        chain,
+        chain: u32::try_from(chain).unwrap_or(u32::MAX),
     })
 }
 
-/// The run as `GET` shows it, and the workflows in a row that led to it.
+/// The run as `GET` shows it; what the script wrote, when it is gone.
 async fn run_payload(
     context: &Context,
     environment: EnvironmentId,
-    payload: &Value,
-) -> Result<(Value, u32), LoadError> {
+    payload: Value,
+) -> Result<Value, LoadError> {
     let id: Option<RunId> = payload["sync_job_run_id"]
         .as_str()
         .and_then(|id| id.parse().ok());
     let Some(id) = id else {
-        return Ok((payload.clone(), 0));
+        return Ok(payload);
     };
-    let runs = context.store.runs();
-    let chain = runs.spec(id).await?.map_or(0, |spec| spec.workflow_chain);
-    let view = runs.get(environment, id).await?;
-    let mut shown = view.map_or(Value::Null, |view| json!(view));
+    let Some(view) = context.store.runs().get(environment, id).await? else {
+        return Ok(payload);
+    };
+    let mut shown = json!(view);
     if let Some(fields) = shown.as_object_mut() {
         fields.insert("sync_job_run_id".to_owned(), json!(id));
     }
-    Ok((shown, chain))
+    Ok(shown)
 }

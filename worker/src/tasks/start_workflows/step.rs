@@ -5,13 +5,15 @@ use shared::{
     clock::Timestamp,
     expr::jsonata::Expression,
     fault::kind_of,
-    ids::{CronTriggerId, EventId, RunId},
+    ids::{CronTriggerId, RunId},
     model::{
         cron_trigger::{CronTrigger, CronTriggerInput},
         run::Trigger,
         run_input::RunInput,
         workflow::{Step, with_account},
-        workflow_run::{StepError, StepResult, StepStatus, WorkflowRun, derived_id},
+        workflow_run::{
+            KeptWorkflowRun, StepError, StepResult, StepStatus, WorkflowRun, derived_id,
+        },
     },
     store::{objects::Creation, runs::Created},
     submit::{Readiness, StartedBy, SubmitError},
@@ -22,6 +24,7 @@ use crate::{context::LoadError, tasks::patience::until_available};
 
 /// What a step made.
 enum Made {
+    Nothing,
     Run(RunId),
     CronTrigger(CronTriggerId),
 }
@@ -48,10 +51,10 @@ impl Through<'_> {
     /// Takes a step; its result says what became of it.
     pub(super) async fn step(
         &self,
-        run: &WorkflowRun,
+        kept: &KeptWorkflowRun,
         index: usize,
     ) -> Result<StepResult, LoadError> {
-        let step = &self.workflow.input.config.steps[index];
+        let (run, step) = (&kept.run, &kept.config.steps[index]);
         let mut result = StepResult {
             status: StepStatus::Skipped,
             sync_job_run_id: None,
@@ -65,6 +68,7 @@ impl Through<'_> {
             Err(error) => Err(error.into()),
         };
         match made {
+            Ok(Made::Nothing) => {}
             Ok(Made::Run(id)) => {
                 result.status = StepStatus::Started;
                 result.sync_job_run_id = Some(id);
@@ -74,7 +78,7 @@ impl Through<'_> {
                 result.sync_job_cron_trigger_id = Some(id);
             }
             Err(Failed::Step(error)) => {
-                tracing::warn!(workflow.id = %self.workflow.id, workflow_run.id = %run.id, step = index, code = error.code,
+                tracing::warn!(workflow.id = %run.workflow_id, workflow_run.id = %run.id, step = index, code = error.code,
                     error = error.message, "a step of a workflow failed");
                 result.status = StepStatus::Failed;
                 result.error = Some(error);
@@ -89,8 +93,8 @@ impl Through<'_> {
         match &step.cron_expression {
             None => self.start_run(run, index, config).await.map(Made::Run),
             Some(expression) => {
-                let made = self.make_trigger(index, step, expression, config).await;
-                made.map(Made::CronTrigger)
+                self.make_trigger(run, index, step, expression, config)
+                    .await
             }
         }
     }
@@ -132,17 +136,18 @@ impl Through<'_> {
         index: usize,
         config: Map<String, Value>,
     ) -> Result<RunId, Failed> {
-        let environment = self.workflow.environment_id;
+        let environment = self.environment;
         let (input, faults) = RunInput::read(&Value::Object(config), environment);
         let Some(input) = input else {
             return Err(StepError::of_faults("validation_failed", &faults).into());
         };
         let parts = [
-            self.workflow.id.to_string(),
+            self.event.id.to_string(),
+            run.workflow_id.to_string(),
             index.to_string(),
-            "run".to_owned(),
         ];
-        let id = RunId::from_bits(self.derived(&parts));
+        let parts = [&parts[0], &parts[1], &parts[2], "run"];
+        let id = RunId::from_bits(derived_id(self.event.created_at, &parts));
         let started_by = StartedBy {
             trigger: Trigger::Workflow,
             id: Some(run.id.to_string()),
@@ -178,12 +183,13 @@ impl Through<'_> {
     /// One trigger for each workflow, step and account, whichever event asks for it first.
     async fn make_trigger(
         &self,
+        run: &WorkflowRun,
         index: usize,
         step: &Step,
         expression: &str,
         mut config: Map<String, Value>,
-    ) -> Result<CronTriggerId, Failed> {
-        let environment = self.workflow.environment_id;
+    ) -> Result<Made, Failed> {
+        let environment = self.environment;
         config.insert("cron_expression".to_owned(), expression.into());
         if let Some(timezone) = &step.timezone {
             config.insert("timezone".to_owned(), timezone.as_str().into());
@@ -199,9 +205,9 @@ impl Through<'_> {
         let Some(input) = input.filter(|_| faults.is_empty()) else {
             return Err(StepError::of_faults("validation_failed", &faults).into());
         };
-        let workflow = EventId::from_bits(self.workflow.id.bits());
-        let step = [index.to_string(), account];
-        let bits = derived_id(workflow, &[&step[0], &step[1]]);
+        let parts = [run.workflow_id.to_string(), index.to_string()];
+        let made = Timestamp(i64::try_from(run.workflow_id.timestamp_ms()).unwrap_or(0));
+        let bits = derived_id(made, &[&parts[0], &parts[1], &account]);
         let now = Timestamp::now();
         let trigger = CronTrigger {
             id: CronTriggerId::from_bits(bits),
@@ -214,16 +220,19 @@ impl Through<'_> {
         let objects = self.context.store.objects();
         match until_available(|| objects.create(&trigger)).await? {
             Creation::Created | Creation::NameTaken(_) => {
-                tracing::info!(cron_trigger.id = %trigger.id, workflow.id = %self.workflow.id, "a workflow made a cron trigger");
+                tracing::info!(cron_trigger.id = %trigger.id, workflow.id = %run.workflow_id, "a workflow made a cron trigger");
             }
             // One that was deleted stays so.
+            Creation::Existed(there) if there.deleted_at.is_some() => return Ok(Made::Nothing),
+            Creation::Existed(there) if there.input.sync_job_id != trigger.input.sync_job_id => {
+                let message = format!(
+                    "this step has made the cron trigger {} for another sync job before; delete it, and make another workflow",
+                    there.id
+                );
+                return Err(failure("conflict", &message).into());
+            }
             Creation::Existed(_) => {}
         }
-        Ok(trigger.id)
-    }
-
-    fn derived(&self, parts: &[String]) -> u128 {
-        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        derived_id(self.event.id, &parts)
+        Ok(Made::CronTrigger(trigger.id))
     }
 }

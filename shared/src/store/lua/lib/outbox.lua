@@ -5,7 +5,7 @@
 
 -- Webhooks of one environment that are told, the newest ones.
 local MOST_WEBHOOKS = 1000
--- Events that wait for one webhook; further ones are counted in its `outbox_dropped` and not kept.
+-- Events that wait for one webhook; further ones are counted in `outbox_dropped` and not kept.
 local MOST_WAITING = 10000
 
 local function wants(webhook, event_type)
@@ -27,7 +27,7 @@ end
 local function outbox_add(base, id, webhook, environment, event_type, chunk, retention_ms, now)
   local key = base .. ':outbox:' .. id
   if (tonumber(redis.call('HGET', key, 'chunks')) or 0) >= MOST_WAITING then
-    redis.call('HINCRBY', base .. ':outbox_dropped', id, 1)
+    redis.call('INCR', base .. ':outbox_dropped')
     return
   end
   redis.call('HSET', key, 'status', 'outbox', 'environment', environment, 'webhook', id, 'delivery_limit',

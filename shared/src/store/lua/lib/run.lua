@@ -88,8 +88,10 @@ local function run_settle(base, run, run_key, now)
   hasten_cron(base, run, run_key, now)
   local event_type = 'sync_job_run:' .. status
   -- Its id follows from the run's, which ends once.
-  local payload = '{"sync_job_run_id":"' .. run .. '"}'
-  start_workflows(base, redis.call('HGET', run_key, 'environment'), 'evt_' .. run:sub(5), event_type, payload, now)
+  local of = redis.call('HMGET', run_key, 'environment', 'account', 'job', 'workflow_chain')
+  local payload = '{"sync_job_run_id":"' .. run .. '","sync_job_id":"' .. of[3] .. '","integrated_account_id":"' .. of[2]
+    .. '","workflow_chain":' .. (of[4] or 0) .. '}'
+  start_workflows(base, of[1], 'evt_' .. run:sub(5), event_type, payload, now)
   if subscribed(state[5], event_type) then
     stream_push(base, run, run_key, state[6], 'c', event_type, 0, 0, '')
     stream_schedule(base, run, run_key, 'c', now)
