@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | `<queue>:rotation` | list | lanes with ready tasks, next one first |
 //! | `<queue>:ready:<lane>` | list | ready tasks, payload inline |
-//! | `<queue>:lane:<lane>` | hash | `in_flight`, `limit`, `blocked_until`, `in_rotation`, `awaits_account` |
+//! | `<queue>:lane:<lane>` | hash | `in_flight`, `limit`, `blocked_until`, `in_rotation`, `awaits_account`, `limited_until` |
 //! | `<queue>:blocked` | zset | lane → time it is free again |
 //! | `<queue>:delayed` | zset | task → time it is due |
 //! | `<queue>:claimed` | zset | task → end of its lease |
