@@ -27,13 +27,14 @@ pub struct Fault {
 pub struct Faults(Vec<Fault>);
 
 impl Faults {
-    /// Adds a fault; past [`MAX_FAULTS`] it is dropped, since nobody mends more in one go.
+    /// Adds a fault; past [`MAX_FAULTS`] it is dropped, since nobody mends more in one go; so is the same one again.
     pub fn push(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
-        if self.0.len() < MAX_FAULTS {
-            self.0.push(Fault {
-                pointer: pointer.into(),
-                message: message.into(),
-            });
+        let fault = Fault {
+            pointer: pointer.into(),
+            message: message.into(),
+        };
+        if self.0.len() < MAX_FAULTS && !self.0.contains(&fault) {
+            self.0.push(fault);
         }
     }
 

@@ -678,3 +678,69 @@ async fn a_retry_asks_from_the_same_date_and_leaves_records_alone_that_an_expres
     assert_eq!(sync.source.requests().len(), before + 1);
     Ok(())
 }
+
+/// A page of small records, and a job that maps them.
+async fn mapping(records: u64, map: &str) -> Result<Syncing> {
+    let orders: Vec<_> = (1..=records).map(|id| json!({"id": id})).collect();
+    let page = json!({"data": orders, "more": false}).to_string();
+    let source = Source::json(move |_| (200, page.clone()))?;
+    let job = json!({"resources": [{"resource": "wms/orders", "map": map}]});
+    let setup = Setup {
+        job,
+        ..Setup::default()
+    };
+    Syncing::of(source, setup).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_map_that_makes_much_of_little_needs_bounded_memory() -> Result<()> {
+    // 60 bytes become 3 MB each, but for one that becomes too long for a record.
+    let map = "($s := $pad('', 999999, 'x'); id = 3 ? {'id': id, 'text': $s & $s & $s & $s & $s} : {'id': id, 'text': $s & $s & $s})";
+    let sync = mapping(60, map).await?;
+    let run = sync.start_run().await?;
+    let run = sync.finish(&run).await?;
+    let errors = errors(&sync, &run).await?;
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    let message = errors[0]["message"].as_str().expect("a message");
+    assert!(message.contains("a record has at most"), "{message}");
+    Ledger::check(&sync.receiver.deliveries(), &run);
+    let peak = sync.stack.workers[0].peak_rss_bytes()?;
+    assert!(
+        peak < 256 * 1024 * 1024,
+        "the worker's peak was {} MiB",
+        peak >> 20
+    );
+    let log = sync.stack.workers[0].log();
+    assert!(!log.contains("the record with id"), "{log}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_run_stops_computing_over_its_page() -> Result<()> {
+    // A quarter of a second a record: minutes for the page.
+    let sync = mapping(2_000, "($f := function($n) { $f($n + 1) }; $f(0))").await?;
+    let run = sync.start_run().await?;
+    let errors = |run: &Value| run["progress"][0]["open_tasks"].as_u64() > Some(1);
+    sync.wait(&run, "records to fail", errors).await?;
+    let path = format!("/sync-job-run/{run}/stop");
+    sync.rest.post(&path, &json!({})).await?;
+    sync.finish(&run).await?;
+    let ended = |metrics: &str| {
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with("syncline_claimed_tasks") && line.contains("fetches"));
+        line.is_some_and(|line| line.ends_with(" 0"))
+    };
+    let deadline = tokio::time::Instant::now() + crate::scenario::LONG;
+    loop {
+        let metrics = sync.stack.workers[0].metrics()?;
+        if ended(&metrics) {
+            return Ok(());
+        }
+        anyhow::ensure!(
+            tokio::time::Instant::now() < deadline,
+            "the fetch goes on: {metrics}"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}

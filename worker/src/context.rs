@@ -25,7 +25,7 @@ use shared::{
     store::{Store, StoreError, deliveries::Source},
     submit::Submitter,
 };
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 /// How old a copy of an account or a webhook may be.
 pub const OBJECT_TTL: Duration = Duration::from_secs(1);
@@ -38,11 +38,18 @@ const MAX_RUNS: u64 = 1_000;
 const MAX_INTEGRATIONS: u64 = 200;
 const MAX_OBJECTS: u64 = 10_000;
 
+/// Fetches that compute over records at once: half of the processors, so that what needs no computing goes on.
+fn computing_at_once() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (processors / 2).max(1)
+}
+
 /// Shared by all tasks of the process.
 pub struct Context {
     pub store: Store,
     pub outbound: Outbound,
     bodies: Arc<Semaphore>,
+    computing: Semaphore,
     sealer: Sealer,
     catalog: Catalog,
     /// How long runs are kept once they have ended, in days.
@@ -129,6 +136,7 @@ impl Context {
             store,
             outbound,
             bodies: Arc::new(Semaphore::new(BODIES_AT_ONCE)),
+            computing: Semaphore::new(computing_at_once()),
             sealer,
             catalog,
             retention_days,
@@ -164,6 +172,14 @@ impl Context {
     /// Never: the semaphore is not closed.
     pub async fn body_permit(&self) -> Result<Arc<OwnedSemaphorePermit>, AcquireError> {
         self.bodies.clone().acquire_owned().await.map(Arc::new)
+    }
+
+    /// Leave to compute over records for a turn.
+    ///
+    /// # Errors
+    /// Never: the semaphore is not closed.
+    pub async fn computing_permit(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
+        self.computing.acquire().await
     }
 
     /// A run that has started; `None` when its retention is over.

@@ -55,8 +55,8 @@ const READ_ONLY: &[&str] = &[
     "waiting_for",
     "retry_of",
 ];
-/// Fields of the contract that this version can't honour.
-const NOT_YET: &[&str] = &["resources", "mutex_key", "max_duration_minutes"];
+/// Fields that are the job's.
+const OF_THE_JOB: &[&str] = &["mutex_key", "max_duration_minutes"];
 
 impl RunInput {
     /// Reads a body; ids that can't be read are faults and `None`, so that the ones
@@ -71,8 +71,14 @@ impl RunInput {
         accept_runtime_version(&mut fields, &mut faults);
         fields.choice("status", &[("created", ())], &mut faults);
         refuse_read_only(&mut fields, READ_ONLY, &mut faults);
-        for name in NOT_YET {
-            fields.not_supported_yet(name, &mut faults);
+        fields.not_supported_yet("resources", &mut faults);
+        for name in OF_THE_JOB {
+            if fields.value(name).is_some() {
+                faults.push(
+                    fields.pointer(name),
+                    "is a field of the sync job; set it there",
+                );
+            }
         }
         let input = Self {
             sync_job_id: read_id(&mut fields, "sync_job_id", "a sync job", &mut faults),

@@ -121,8 +121,11 @@ fn read(body: &Value, names: &[&str]) -> Result<Vec<(String, Option<Timestamp>)>
                     );
                     continue;
                 }
-                Err(error) => {
-                    faults.push(pointer, error.to_string());
+                Err(_) => {
+                    let message = format!(
+                        "`{text}` is no date and time of RFC 3339, such as `2024-05-01T00:00:00Z`"
+                    );
+                    faults.push(pointer, message);
                     continue;
                 }
             },

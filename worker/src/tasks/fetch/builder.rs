@@ -13,7 +13,7 @@ use shared::{
     store::fetches::{Child, Chunk},
 };
 
-use super::Fetch;
+use super::{Fetch, reader::MAX_RECORD_BYTES};
 
 /// What a child costs in a commit beside its body. It also bounds the children of one part, since Redis takes about
 /// a million arguments a call.
@@ -149,6 +149,13 @@ impl PartBuilder {
         match &node.map {
             None => self.keep(record),
             Some(map) => match self.mapped(map, &value, record) {
+                Ok(mapped) if mapped.len() > MAX_RECORD_BYTES => {
+                    let message = format!(
+                        "`map` gives {} bytes; a record has at most {MAX_RECORD_BYTES}",
+                        mapped.len()
+                    );
+                    return self.fail("map_failed", &value, &message);
+                }
                 Ok(mapped) => self.keep(&mapped),
                 Err(message) => return self.fail("map_failed", &value, &message),
             },

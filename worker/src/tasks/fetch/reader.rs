@@ -1,6 +1,10 @@
 //! Requests pages and splits them, ahead of the commits.
 
-use std::sync::Arc;
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use shared::{
     clock::Timestamp,
@@ -20,16 +24,20 @@ use crate::{context::Context, measure};
 
 /// Bytes of records after which a part is committed; a page may have many.
 const PART_BYTES: usize = 1024 * 1024;
-/// Bytes of records that are computed over (`filter`, `map`) before others get their turn.
-const COMPUTED_BYTES: usize = 8 * 1024;
+/// How long records are computed over (`filter`, `map`) before others get their turn; one evaluation may take longer.
+const COMPUTING_TURN: Duration = Duration::from_millis(10);
+/// After so long a part is committed however little is in it, so that slow expressions notice that their run has ended.
+const PART_TIME: Duration = Duration::from_secs(2);
 /// How often a page that was committed in part and then interrupted is begun anew because it has changed meanwhile.
 const MAX_RESTARTS: u64 = 3;
 /// Bytes of one page's body, decompressed.
 const MAX_PAGE_BYTES: u64 = 1024 * 1024 * 1024;
 /// Bytes of an error's body that are read.
 const ERROR_BODY_BYTES: usize = 4 * 1024;
+/// Bytes of one record, as it comes and as it is mapped.
+pub(super) const MAX_RECORD_BYTES: usize = 4 * 1024 * 1024;
 const LIMITS: SplitLimits = SplitLimits {
-    record_bytes: 4 * 1024 * 1024,
+    record_bytes: MAX_RECORD_BYTES,
     envelope_bytes: 1024 * 1024,
     depth: 128,
 };
@@ -126,6 +134,15 @@ struct Page {
     skip: u64,
     skip_digest: u64,
     changed: bool,
+    /// When the part at hand was begun.
+    since: Instant,
+}
+
+/// Where in a fetch a page is, for the parts that are sent of it.
+struct Here<'a> {
+    at: Option<&'a Cursor>,
+    resume: Progress,
+    permit: &'a Arc<OwnedSemaphorePermit>,
 }
 
 impl Page {
@@ -266,29 +283,42 @@ impl Reader {
             skip: resume.skip,
             skip_digest: resume.digest,
             changed: false,
+            since: Instant::now(),
         };
         let computes = self.fetch.node().computes();
-        let piece_bytes = if computes { COMPUTED_BYTES } else { usize::MAX };
+        let mut waiting = VecDeque::new();
         while let Some(bytes) = response.chunk().await? {
-            for piece in bytes.chunks(piece_bytes) {
-                in_turn(computes, || {
-                    splitter.push(piece, &mut |record| page.record(record))
-                })?;
-                if page.changed {
-                    return Err(Stop::Changed);
-                }
-                if page.builder.bytes() >= PART_BYTES {
-                    let next = Next::SamePage(at.cloned(), page.progress(resume.restarts));
-                    self.send(page.builder.take(), 0, next, &permit).await?;
-                }
-                if computes {
-                    tokio::task::yield_now().await;
-                }
+            if computes {
+                splitter.push(&bytes, &mut |record| waiting.push_back(record.to_vec()))?;
+                let here = Here {
+                    at,
+                    resume,
+                    permit: &permit,
+                };
+                self.compute(&mut page, &mut waiting, &here).await?;
+                continue;
+            }
+            splitter.push(&bytes, &mut |record| page.record(record))?;
+            if page.changed {
+                return Err(Stop::Changed);
+            }
+            if page.builder.bytes() >= PART_BYTES {
+                let next = Next::SamePage(at.cloned(), page.progress(resume.restarts));
+                self.send(page.builder.take(), 0, next, &permit).await?;
             }
         }
-        let envelope = in_turn(computes, || {
-            splitter.finish(&mut |record| page.record(record))
-        })?;
+        let envelope = if computes {
+            let envelope = splitter.finish(&mut |record| waiting.push_back(record.to_vec()))?;
+            let here = Here {
+                at,
+                resume,
+                permit: &permit,
+            };
+            self.compute(&mut page, &mut waiting, &here).await?;
+            envelope
+        } else {
+            splitter.finish(&mut |record| page.record(record))?
+        };
         if page.changed || page.seen < resume.skip {
             return Err(Stop::Changed);
         }
@@ -318,6 +348,43 @@ impl Reader {
         }
     }
 
+    /// Takes records that are computed over into the page, a turn at a time: parts are sent as they are full or old, and
+    /// no more records of this process are computed over at once than leave room for other work.
+    async fn compute(
+        &mut self,
+        page: &mut Page,
+        waiting: &mut VecDeque<Vec<u8>>,
+        here: &Here<'_>,
+    ) -> Result<(), Stop> {
+        while !waiting.is_empty() {
+            let turn = self.context.computing_permit().await;
+            let turn = turn.map_err(|error| Stop::Failed(internal(&error.to_string())))?;
+            off_the_runtime(|| {
+                let began = Instant::now();
+                while let Some(record) = waiting.pop_front() {
+                    page.record(&record);
+                    let is_full = page.builder.bytes() >= PART_BYTES;
+                    if page.changed || is_full || began.elapsed() >= COMPUTING_TURN {
+                        break;
+                    }
+                }
+            });
+            drop(turn);
+            if page.changed {
+                return Err(Stop::Changed);
+            }
+            let is_new = page.seen > page.skip;
+            let is_due = page.builder.bytes() >= PART_BYTES || page.since.elapsed() >= PART_TIME;
+            if is_new && is_due {
+                let next = Next::SamePage(here.at.cloned(), page.progress(here.resume.restarts));
+                self.send(page.builder.take(), 0, next, here.permit).await?;
+                page.since = Instant::now();
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
     fn secrets(&self) -> Secrets {
         let authorization = self.authorization.as_ref();
         let authorization = authorization.and_then(|value| value.to_str().ok());
@@ -325,7 +392,7 @@ impl Reader {
     }
 
     async fn exchange(&self, request: HttpRequest) -> Result<Response, Stop> {
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         let sent = self
             .context
             .outbound
@@ -374,12 +441,12 @@ impl Reader {
 }
 
 /// Runs what may block its thread so that other tasks of the thread go on elsewhere.
-fn in_turn<T>(blocks: bool, work: impl FnOnce() -> T) -> T {
+fn off_the_runtime(work: impl FnOnce()) {
     let flavor = tokio::runtime::Handle::current().runtime_flavor();
-    if blocks && flavor == tokio::runtime::RuntimeFlavor::MultiThread {
-        tokio::task::block_in_place(work)
+    if flavor == tokio::runtime::RuntimeFlavor::MultiThread {
+        tokio::task::block_in_place(work);
     } else {
-        work()
+        work();
     }
 }
 

@@ -162,10 +162,15 @@ impl Failing<'_> {
             "request": of.request,
             "at": Timestamp::now(),
         });
-        tracing::warn!(
-            run.id = %self.handle.run, task.id = %self.handle.task, resource, code = of.code, status = of.status,
-            attempts = of.attempts, error = of.message, "a fetch was given up"
-        );
+        if of.again {
+            tracing::warn!(
+                run.id = %self.handle.run, task.id = %self.handle.task, resource, code = of.code, status = of.status,
+                attempts = of.attempts, error = of.message, "a fetch was given up"
+            );
+        } else {
+            // What an expression says may hold what it was given.
+            tracing::debug!(run.id = %self.handle.run, task.id = %self.handle.task, resource, code = of.code, "a record could not be used");
+        }
         let failure = FetchFailure {
             requests: of.requests,
             error: error.to_string(),
