@@ -4,8 +4,8 @@
 //!
 //! Follow a record: `api` accepts a run, [`store`] writes run and first task in
 //! one script, the worker plans and fetches, [`integration`] builds the request
-//! and splits the page, [`store`] commits it, the worker delivers, [`store`]
-//! acknowledges. [`submit`] is the one way to a run, whoever starts it.
+//! and splits the page, [`store`] commits it, the worker delivers ([`delivery`]),
+//! [`store`] acknowledges. [`submit`] is the one way to a run, whoever starts it.
 //!
 //! `model`, `expr` and `plan` know no Redis and no HTTP; `integration` knows no
 //! Redis; `store` knows no HTTP; `cron` knows neither, nor a clock; `config` is a leaf.
@@ -14,6 +14,7 @@ pub mod catalog;
 pub mod clock;
 pub mod config;
 pub mod cron;
+pub mod delivery;
 pub mod expr;
 pub mod fault;
 pub mod http;

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use shared::{
     catalog::Catalog,
     clock::Timestamp,
+    delivery::{Target, TargetError},
     http::Outbound,
     ids::{AccountId, EnvironmentId, RunId, WebhookId},
     integration::Integration,
@@ -18,10 +19,10 @@ use shared::{
         account::{Account, AccountStatus},
         event::StreamName,
         run::{ErrorHandling, RunSpec},
-        webhook::{SignatureEncoding, Webhook},
+        webhook::Webhook,
     },
     plan::Plan,
-    seal::{SealError, Sealer, signature::SigningKey},
+    seal::{SealError, Sealer},
     store::{Store, StoreError, deliveries::Source},
     submit::Submitter,
 };
@@ -57,7 +58,7 @@ pub struct Context {
     runs: Cache<RunId, Arc<LoadedRun>>,
     integrations: Cache<String, Arc<Integration>>,
     accounts: Cache<AccountId, Option<Arc<LoadedAccount>>>,
-    webhooks: Cache<WebhookId, Option<Arc<LoadedWebhook>>>,
+    webhooks: Cache<WebhookId, Option<Arc<Target>>>,
 }
 
 /// A run, ready to work on.
@@ -101,17 +102,6 @@ pub struct LoadedAccount {
     pub scope: Value,
 }
 
-/// A webhook, ready to be sent to.
-pub struct LoadedWebhook {
-    pub target: url::Url,
-    pub active: bool,
-    pub headers: http::HeaderMap,
-    pub delivery: shared::model::webhook::Delivery,
-    pub legacy_encoding: SignatureEncoding,
-    /// The current secret first; a rotated one signs too while they overlap.
-    pub keys: Vec<SigningKey>,
-}
-
 /// Why something a task needs could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -119,6 +109,8 @@ pub enum LoadError {
     Store(#[from] StoreError),
     #[error("what was sealed can't be opened: {0}")]
     Sealed(#[from] SealError),
+    #[error(transparent)]
+    Target(#[from] TargetError),
     #[error("{0}")]
     Invalid(String),
 }
@@ -336,7 +328,7 @@ impl Context {
         &self,
         environment: EnvironmentId,
         webhook: WebhookId,
-    ) -> Result<Option<Arc<LoadedWebhook>>, LoadError> {
+    ) -> Result<Option<Arc<Target>>, LoadError> {
         if let Some(loaded) = self.webhooks.get(&webhook).await {
             return Ok(loaded);
         }
@@ -346,38 +338,11 @@ impl Context {
             .get::<Webhook>(environment, webhook)
             .await?;
         let loaded = stored
-            .map(|stored| self.open_webhook(&stored))
+            .map(|stored| Target::open(&stored, &self.sealer, Timestamp::now()))
             .transpose()?
             .map(Arc::new);
         self.webhooks.insert(webhook, loaded.clone()).await;
         Ok(loaded)
-    }
-
-    fn open_webhook(&self, webhook: &Webhook) -> Result<LoadedWebhook, LoadError> {
-        let invalid =
-            |what: &str| LoadError::Invalid(format!("the webhook's {what} can't be used"));
-        let owner = webhook.id.to_string();
-        let keys = webhook
-            .signing_secrets(Timestamp::now())
-            .into_iter()
-            .map(|sealed| {
-                let secret = self.sealer.open_secret(&owner, sealed)?;
-                Ok(SigningKey::new(&secret)?)
-            })
-            .collect::<Result<Vec<_>, LoadError>>()?;
-        let mut headers = http::HeaderMap::new();
-        for (name, value) in &webhook.headers {
-            let name: http::HeaderName = name.parse().map_err(|_| invalid("header"))?;
-            headers.insert(name, value.parse().map_err(|_| invalid("header"))?);
-        }
-        Ok(LoadedWebhook {
-            target: webhook.target_url.parse().map_err(|_| invalid("URL"))?,
-            active: webhook.is_active,
-            headers,
-            delivery: webhook.delivery.clone(),
-            legacy_encoding: webhook.legacy_signature_encoding,
-            keys,
-        })
     }
 }
 

@@ -2,18 +2,11 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, header};
-use shared::model::webhook::Retry;
+use http::{StatusCode, header};
+use shared::{delivery::Attempt, model::webhook::Retry};
 
 /// The longest wait a receiver can ask for.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
-
-/// What came of one attempt.
-#[derive(Debug)]
-pub(super) struct Answer {
-    result: Result<(StatusCode, HeaderMap), String>,
-    pub elapsed: Duration,
-}
 
 /// What to do with the batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,80 +33,44 @@ impl Plan {
     }
 }
 
-impl Answer {
-    pub fn answered(status: StatusCode, headers: HeaderMap, elapsed: Duration) -> Self {
-        Self {
-            result: Ok((status, headers)),
-            elapsed,
-        }
+/// How long the receiver asked to wait (RFC 9110 section 10.2.3), on 429 and 503.
+fn retry_after(attempt: &Attempt) -> Option<Duration> {
+    let answered = attempt.result.as_ref().ok()?;
+    let asks = [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::SERVICE_UNAVAILABLE,
+    ];
+    if !asks.contains(&answered.status) {
+        return None;
     }
-
-    pub fn failed(problem: String, elapsed: Duration) -> Self {
-        Self {
-            result: Err(problem),
-            elapsed,
-        }
-    }
-
-    pub fn status(&self) -> Option<u16> {
-        self.result.as_ref().ok().map(|(status, _)| status.as_u16())
-    }
-
-    /// What went wrong, for people.
-    pub fn problem(&self) -> String {
-        match &self.result {
-            Ok((status, headers)) if status.is_redirection() => {
-                // A query may hold a secret; the place says enough.
-                let location = headers
-                    .get(header::LOCATION)
-                    .and_then(|value| value.to_str().ok())
-                    .and_then(|location| location.split(['?', '#']).next());
-                let to = location
-                    .map(|location| format!(" to {location}"))
-                    .unwrap_or_default();
-                format!("the receiver answered {status}{to}; redirects are not followed")
-            }
-            Ok((status, _)) => format!("the receiver answered {status}"),
-            Err(problem) => problem.clone(),
-        }
-    }
-
-    /// How long the receiver asked to wait (RFC 9110 section 10.2.3), on 429 and 503.
-    fn retry_after(&self) -> Option<Duration> {
-        let (status, headers) = self.result.as_ref().ok()?;
-        if *status != StatusCode::TOO_MANY_REQUESTS && *status != StatusCode::SERVICE_UNAVAILABLE {
-            return None;
-        }
-        let seconds: u64 = headers
-            .get(header::RETRY_AFTER)?
-            .to_str()
-            .ok()?
-            .trim()
-            .parse()
-            .ok()?;
-        Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
-    }
+    let seconds: u64 = answered
+        .headers
+        .get(header::RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
 }
 
 /// Success is a 2xx and nothing else. `failing`: since its first attempt failed; `random`: 0 to 1.
 pub(super) fn plan(
-    answer: &Answer,
+    attempt: &Attempt,
     retry: &Retry,
     attempts: u32,
     failing: Duration,
     random: f64,
 ) -> Plan {
-    if let Ok((status, _)) = &answer.result
-        && status.is_success()
+    if let Some(status) = attempt.status()
+        && attempt.is_success()
     {
-        return Plan::Delivered {
-            status: status.as_u16(),
-        };
+        return Plan::Delivered { status };
     }
     if failing >= Duration::from_secs(u64::from(retry.give_up_after_hours) * 3600) {
         return Plan::GiveUp;
     }
-    if let Some(wait) = answer.retry_after() {
+    if let Some(wait) = retry_after(attempt) {
         return Plan::Retry {
             delay: wait,
             block: Some(wait),
@@ -133,6 +90,8 @@ fn backoff(retry: &Retry, attempts: u32, random: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use shared::delivery::Answered;
+
     use super::*;
 
     fn retry() -> Retry {
@@ -143,16 +102,19 @@ mod tests {
         }
     }
 
-    fn answer(status: u16, headers: &[(header::HeaderName, &str)]) -> Answer {
+    fn answer(status: u16, headers: &[(header::HeaderName, &str)]) -> Attempt {
         let headers = headers
             .iter()
             .map(|(name, value)| (name.clone(), value.parse().expect("a value")))
             .collect();
-        Answer::answered(
-            StatusCode::from_u16(status).expect("a status"),
-            headers,
-            Duration::ZERO,
-        )
+        Attempt {
+            result: Ok(Answered {
+                status: StatusCode::from_u16(status).expect("a status"),
+                headers,
+                body: ::bytes::Bytes::new(),
+            }),
+            elapsed: Duration::ZERO,
+        }
     }
 
     #[test]

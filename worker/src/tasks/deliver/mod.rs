@@ -8,11 +8,11 @@
 
 mod answer;
 mod bytes;
-mod send;
 
 use std::time::{Duration, Instant};
 
 use shared::{
+    delivery::{self, Attempt, Message, Target},
     model::event::{self, Batch},
     store::{
         deliveries::{DeliveryHandle, NextBatch, Outcome, Source},
@@ -20,9 +20,9 @@ use shared::{
     },
 };
 
-use self::answer::{Answer, Plan};
+use self::answer::Plan;
 use super::patience::until_available;
-use crate::context::{Context, DeliveredSource, LoadError, LoadedWebhook};
+use crate::context::{Context, DeliveredSource, LoadError};
 use crate::measure;
 
 /// After so long the task goes to the end of its lane, so that a webhook's streams take turns.
@@ -136,27 +136,32 @@ impl Delivery<'_> {
             Ok(body) => body,
             Err(reason) => return self.dead(batch, &reason, None, go_on).await,
         };
-        let answer = send::send(self.context, &webhook, batch, body.clone()).await;
-        self.settle(batch, &webhook, &body, answer, go_on).await
+        let message = Message {
+            id: batch.event.to_string(),
+            body,
+        };
+        let attempt = delivery::send(&self.context.outbound, &webhook, &message).await;
+        self.settle(batch, &webhook, &message.body, attempt, go_on)
+            .await
     }
 
     async fn settle(
         &self,
         batch: &Batch,
-        webhook: &LoadedWebhook,
+        webhook: &Target,
         body: &[u8],
-        answer: Answer,
+        attempt: Attempt,
         go_on: bool,
     ) -> Result<Step, LoadError> {
         let (run, webhook_id) = (self.source.run_id(), self.source.webhook());
         let plan = answer::plan(
-            &answer,
+            &attempt,
             &webhook.delivery.retry,
             batch.attempts,
             batch.failing,
             rand::random(),
         );
-        measure::delivery(plan.word(), answer.elapsed, batch.records);
+        measure::delivery(plan.word(), attempt.elapsed, batch.records);
         match plan {
             Plan::Delivered { status } => {
                 let next = self
@@ -167,17 +172,17 @@ impl Delivery<'_> {
             }
             Plan::Retry { delay, block } => {
                 tracing::warn!(run.id = run, webhook.id = %webhook_id, event.id = %batch.event,
-                    attempt = batch.attempts + 1, delay_ms = delay.as_millis(), error = %answer.problem(),
+                    attempt = batch.attempts + 1, delay_ms = delay.as_millis(), error = %attempt.problem(),
                     "a delivery was not accepted and will be tried again");
                 self.delay(batch, delay, block, block.is_none(), "retried")
                     .await
             }
             Plan::GiveUp => {
-                let reason = answer.problem();
+                let reason = attempt.problem();
                 tracing::warn!(run.id = run, webhook.id = %webhook_id, event.id = %batch.event,
                     attempts = batch.attempts + 1, error = %reason, "a delivery was given up; it is a dead letter now");
                 let outcome = Outcome::Dead {
-                    status: answer.status(),
+                    status: attempt.status(),
                     reason: &reason,
                     body,
                     sent: true,
