@@ -1,6 +1,6 @@
 //! An event that was given up, as the API lists it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 
@@ -20,6 +20,7 @@ pub struct DeadLetter {
     pub last_seq: Option<u64>,
     /// Records in it.
     pub count: u64,
+    pub cause: Cause,
     /// Why it was given up.
     pub reason: String,
     /// Status of the last answer, if there was one.
@@ -29,4 +30,25 @@ pub struct DeadLetter {
     pub created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     pub dead_at: Timestamp,
+}
+
+/// On whose side it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The receiver did not take it.
+    Refused,
+    /// It could not be made or sent, for a reason on this side.
+    Broken,
+}
+
+impl Cause {
+    /// The word in the store and in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Broken => "broken",
+        }
+    }
 }

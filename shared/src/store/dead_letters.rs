@@ -6,7 +6,11 @@ use std::collections::HashMap;
 use redis::AsyncCommands;
 
 use super::{Page, PageRequest, Store, StoreResult};
-use crate::{clock::Timestamp, ids::WebhookId, model::dead_letter::DeadLetter};
+use crate::{
+    clock::Timestamp,
+    ids::WebhookId,
+    model::dead_letter::{Cause, DeadLetter},
+};
 
 impl Store {
     /// Dead letters of a webhook, newest event first.
@@ -63,13 +67,14 @@ impl Store {
     }
 }
 
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 12] = [
     "run",
     "resource",
     "name",
     "event_type",
     "first_seq",
     "records",
+    "cause",
     "reason",
     "status",
     "attempts",
@@ -96,6 +101,11 @@ fn dead_letter(id: String, row: Vec<Option<String>>) -> DeadLetter {
         first_seq: (records > 0).then_some(first),
         last_seq: (records > 0).then(|| first + records - 1),
         count: records,
+        cause: if text("cause") == Cause::Broken.as_str() {
+            Cause::Broken
+        } else {
+            Cause::Refused
+        },
         reason: text("reason"),
         status_code: u16::try_from(number("status"))
             .ok()

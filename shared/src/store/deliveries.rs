@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     ids::{EnvironmentId, EventId, RunId, WebhookId},
-    model::event::Batch,
+    model::{dead_letter::Cause, event::Batch},
 };
 
 /// Settled events listed for one run; older ones make room.
@@ -64,6 +64,7 @@ pub enum Outcome<'a> {
     /// Given up; kept with the bytes that were sent.
     Dead {
         status: Option<u16>,
+        cause: Cause,
         reason: &'a str,
         body: &'a [u8],
         /// Whether this attempt was made; else it was given up unsent.
@@ -114,24 +115,33 @@ impl Store {
         outcome: Outcome<'_>,
         go_on: bool,
     ) -> StoreResult<NextBatch> {
-        let (word, status, reason, body, code, sent): (&str, u16, &str, &[u8], &str, bool) =
-            match outcome {
-                Outcome::Delivered { status } => ("delivered", status, "", b"", "", true),
-                Outcome::Dead {
-                    status,
-                    reason,
-                    body,
-                    sent,
-                    ends_run,
-                } => (
-                    "dead",
-                    status.unwrap_or(0),
-                    reason,
-                    body,
-                    ends_run.unwrap_or(""),
-                    sent,
-                ),
-            };
+        let (word, status, cause, reason, body, code, sent): (
+            &str,
+            u16,
+            &str,
+            &str,
+            &[u8],
+            &str,
+            bool,
+        ) = match outcome {
+            Outcome::Delivered { status } => ("delivered", status, "", "", b"", "", true),
+            Outcome::Dead {
+                status,
+                cause,
+                reason,
+                body,
+                sent,
+                ends_run,
+            } => (
+                "dead",
+                status.unwrap_or(0),
+                cause.as_str(),
+                reason,
+                body,
+                ends_run.unwrap_or(""),
+                sent,
+            ),
+        };
         let mut call = self.call(&scripts::SETTLE_BATCH);
         call.arg(&handle.task)
             .arg(&handle.token)
@@ -146,7 +156,8 @@ impl Store {
             .arg(u8::from(go_on))
             .arg(MAX_LISTED_EVENTS)
             .arg(code)
-            .arg(u8::from(sent));
+            .arg(u8::from(sent))
+            .arg(cause);
         parse_batch("settle_batch", self.invoke(&call).await?)
     }
 

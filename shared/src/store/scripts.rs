@@ -165,8 +165,18 @@ script!(
     SETTLE_BATCH,
     allowed,
     [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run",
-        "batch", "index"
+        "clock",
+        "queue",
+        "timeline",
+        "mutex",
+        "flow",
+        "stream",
+        "cron",
+        "workflow",
+        "run",
+        "batch",
+        "index",
+        "dead_letter"
     ],
     "settle_batch"
 );

@@ -324,6 +324,7 @@ async fn what_can_not_arrive_any_more_ends_the_run_under_ignore_too() {
     let (handle, batch) = bench.take().await.expect("a batch");
     let outcome = Outcome::Dead {
         status: None,
+        cause: shared::model::dead_letter::Cause::Broken,
         reason: "the webhook was deleted",
         body: b"frozen",
         sent: false,

@@ -332,6 +332,7 @@ pub fn page(handle: &FetchHandle, step: u32, records: u32) -> PageCommit<'_> {
 /// A batch that was sent and is given up.
 pub const GAVE_UP: Outcome<'static> = Outcome::Dead {
     status: Some(500),
+    cause: shared::model::dead_letter::Cause::Refused,
     reason: "gave up",
     body: b"frozen",
     sent: true,

@@ -2,7 +2,8 @@
 -- KEYS 1 base
 -- ARGV 1 task, 2 token, 3 run, or webhook of an outbox, 4 stream, 5 event, 6 `delivered` | `dead`, 7 HTTP status (0: none), 8 reason (dead),
 --      9 bytes sent (dead; kept for sending again), 10 event id for the next batch, 11 `1`: take the next batch, 12 most events listed,
---      13 code with which a dead letter ends the run whatever its policy, or empty, 14 attempts made now: 0 or 1
+--      13 code with which a dead letter ends the run whatever its policy, or empty, 14 attempts made now: 0 or 1,
+--      15 cause (dead): `refused` | `broken`
 -- Returns {`batch`, …} as take_batch, {`none`} (the task is gone or lingers), or {`stale`} (lease lost, or settled before).
 -- Invariants: each batch is settled once; `settled` of a stream never passes its `seq`.
 local base, id, run, n = KEYS[1], ARGV[1], ARGV[3], ARGV[4]
@@ -36,18 +37,12 @@ if n ~= 'c' and batch.records > 0 then
 end
 if outcome == 'dead' then
   local names = n ~= 'c' and redis.call('HMGET', run_key, 'n' .. n .. ':resource', 'n' .. n .. ':name') or {}
-  local letter, letters = base .. ':dead_letter:', base .. ':dead:' .. webhook
-  local retention = tonumber(redis.call('HGET', run_key, 'retention_ms'))
-  redis.call('HSET', letter .. batch.event, 'run', outbox and '' or run, 'webhook', webhook, 'stream', n, 'resource', names[1] or '',
-    'name', names[2] or '', 'event_type', batch.event_type, 'first_seq', batch.first, 'records', batch.records,
+  keep_dead_letter(base, webhook, batch.event, tonumber(redis.call('HGET', run_key, 'retention_ms')), {
+    'run', outbox and '' or run, 'stream', n, 'resource', names[1] or '', 'name', names[2] or '',
+    'event_type', batch.event_type, 'first_seq', batch.first, 'records', batch.records, 'cause', ARGV[15],
     'reason', ARGV[8], 'status', ARGV[7], 'attempts', batch.attempts + sent, 'created_at', batch.created, 'dead_at', now,
-    'body', ARGV[9])
-  redis.call('PEXPIRE', letter .. batch.event, retention)
-  forget_expired(letters, letter)
-  redis.call('ZADD', letters, 0, batch.event)
-  if redis.call('PTTL', letters) < retention then
-    redis.call('PEXPIRE', letters, retention)
-  end
+    'body', ARGV[9],
+  })
   redis.call('HINCRBY', run_key, 'dead_events', 1)
   if run_active(state[2]) and (state[3] == 'fail_fast' or ARGV[13] ~= '') then
     local code = ARGV[13] ~= '' and ARGV[13] or 'delivery_failed'

@@ -13,7 +13,10 @@ use std::time::{Duration, Instant};
 
 use shared::{
     delivery::{self, Attempt, Message, Target},
-    model::event::{self, Batch},
+    model::{
+        dead_letter::Cause,
+        event::{self, Batch},
+    },
     store::{
         deliveries::{DeliveryHandle, NextBatch, Outcome, Source},
         queue::{Claim, MAX_RESCUES, Queue},
@@ -183,6 +186,7 @@ impl Delivery<'_> {
                     attempts = batch.attempts + 1, error = %reason, "a delivery was given up; it is a dead letter now");
                 let outcome = Outcome::Dead {
                     status: attempt.status(),
+                    cause: Cause::Refused,
                     reason: &reason,
                     body,
                     sent: true,
@@ -216,6 +220,7 @@ impl Delivery<'_> {
         tracing::warn!(run.id = self.source.run_id(), event.id = %batch.event, reason, "a batch is a dead letter now");
         let outcome = Outcome::Dead {
             status: None,
+            cause: Cause::Broken,
             reason,
             body: &body,
             sent: false,
