@@ -320,6 +320,11 @@ impl Context {
         })
     }
 
+    /// Drops a copy that is known to be old.
+    pub async fn forget_webhook(&self, webhook: WebhookId) {
+        self.webhooks.invalidate(&webhook).await;
+    }
+
     /// The webhook of a run; `None` when it was deleted.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use shared::{
     clock::Timestamp,
     model::workflow_run::StartEvent,
     queue::{
-        Leased,
+        Leased, Slot,
         task::{TaskBody, owner_of},
     },
     store::StoreError,
@@ -47,7 +47,8 @@ impl Executor {
         let began = Instant::now();
         let claim = leased.claim.clone();
         let span = tracing::info_span!("task", queue = self.queue.name(), task.id = %claim.id);
-        let work = execute(self.context.clone(), claim.clone()).instrument(span);
+        let work =
+            execute(self.context.clone(), claim.clone(), leased.slot.clone()).instrument(span);
         // Spawned, so that tasks use all cores; aborted when this future is dropped.
         let mut work = AbortOnDropHandle::new(tokio::spawn(work));
         let outcome = tokio::select! {
@@ -106,7 +107,11 @@ impl Executor {
     }
 }
 
-async fn execute(context: Arc<Context>, claim: Claim) -> Result<&'static str, LoadError> {
+async fn execute(
+    context: Arc<Context>,
+    claim: Claim,
+    slot: Arc<Slot>,
+) -> Result<&'static str, LoadError> {
     let body = match claim.body.parse::<TaskBody>() {
         Ok(body) => body,
         Err(error) => return leave(&context, &claim, &error.to_string()).await,
@@ -118,10 +123,10 @@ async fn execute(context: Arc<Context>, claim: Claim) -> Result<&'static str, Lo
             fetch::execute(&context, &claim, run, node, gate, body).await
         }
         (TaskBody::Deliver { stream }, Some(run), _) => {
-            deliver::execute(&context, &claim, Source::Run(run), stream).await
+            deliver::execute(&context, &claim, &slot, Source::Run(run), stream).await
         }
         (TaskBody::Deliver { stream }, _, Some(webhook)) => {
-            deliver::execute(&context, &claim, Source::Outbox(webhook), stream).await
+            deliver::execute(&context, &claim, &slot, Source::Outbox(webhook), stream).await
         }
         (
             TaskBody::StartWorkflows {

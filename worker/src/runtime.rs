@@ -15,7 +15,9 @@ use shared::{
     catalog::{Catalog, documents},
     config::Settings,
     http::{Outbound, TargetPolicy},
-    queue::{ClaimLoop, LeaseKeeper, Leased, WakeListener, apalis_backend::QueueBackend},
+    queue::{
+        ClaimLoop, LeaseKeeper, Leased, WAITING_PLACES, WakeListener, apalis_backend::QueueBackend,
+    },
     seal::Sealer,
     store::{Store, StoreError, queue::Queue},
 };
@@ -94,7 +96,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
             WorkerBuilder::new(queue.name())
                 .backend(QueueBackend::new(claims))
                 .data(executor.clone())
-                .concurrency(slots)
+                .concurrency(slots + WAITING_PLACES)
                 .build(handle)
         });
     }

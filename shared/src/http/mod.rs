@@ -22,6 +22,7 @@ mod guard;
 pub mod ranges;
 mod resolver;
 mod response;
+mod retry_after;
 pub mod serve;
 
 pub use client::is_reserved_header;
@@ -31,3 +32,4 @@ pub use client::{
 pub use error::{OutboundError, OutboundErrorKind};
 pub use guard::{MAX_URL_BYTES, TargetPolicy};
 pub use response::Response;
+pub use retry_after::retry_after;

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value, json, value::RawValue};
 
 use super::run::{RunSpec, RunStatus, RunView};
 use crate::{
@@ -39,7 +39,7 @@ pub const EVENT_TYPES: &[&str] = &[
     "integrated_account:authentication_error",
     "integrated_account:reactivated",
     "sync_job_cron_trigger:failed",
-    "webhook:disabled",
+    WEBHOOK_DISABLED,
     "test",
 ];
 
@@ -62,6 +62,8 @@ pub const TERMINAL: [&str; 3] = [
     "sync_job_run:failed",
     "sync_job_run:stopped",
 ];
+/// A webhook was switched off because of its receiver.
+pub const WEBHOOK_DISABLED: &str = "webhook:disabled";
 pub const RATE_LIMITED: &str = "sync_job_run:rate_limited";
 
 /// What the payload of every event of a run begins with.
@@ -86,6 +88,8 @@ pub struct Batch {
     pub attempts: u32,
     /// Time since the first of them failed.
     pub failing: Duration,
+    /// Bytes of its records that the receiver takes at most, as far as it is known by now; 0: not less than the run's bound.
+    pub most_bytes: u64,
     /// As committed; see [`open_chunk`].
     pub chunks: Vec<Vec<u8>>,
 }
@@ -110,6 +114,88 @@ pub fn close_chunk(buffer: &mut [u8], records: u32) {
     if let Some(room) = buffer.get_mut(..COUNT_DIGITS) {
         room.copy_from_slice(digits.as_bytes());
     }
+}
+
+/// A chunk of several records as smaller chunks, each with its number of records: at most `most_bytes` of records each, or
+/// a single larger one, and at least two.
+///
+/// # Errors
+/// A chunk that no commit wrote.
+pub fn split_chunk(chunk: &[u8], most_bytes: u64) -> Result<Vec<(u64, Vec<u8>)>, UnreadableChunk> {
+    let parts = read_chunk(0, chunk)?;
+    let records = read_records(0, &parts)?;
+    let most = usize::try_from(most_bytes).unwrap_or(usize::MAX);
+    let halves = records.len().div_ceil(2).max(1);
+    let mut pieces: Vec<&[&str]> = Vec::new();
+    let mut rest = records.as_slice();
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fit = rest.iter().take_while(|record| {
+            bytes += record.len() + 1;
+            bytes <= most
+        });
+        let (piece, after) = rest.split_at(fit.count().clamp(1, halves));
+        pieces.push(piece);
+        rest = after;
+    }
+    let chunk = |piece: &[&str]| (piece.len() as u64, make_chunk(parts.parents, piece));
+    Ok(pieces.into_iter().map(chunk).collect())
+}
+
+/// Batches of the single records of a `record` batch, by their `seq`; they have ids of their own.
+///
+/// # Errors
+/// A chunk that no commit wrote.
+pub fn single_records(
+    batch: &Batch,
+    wanted: impl Fn(u64) -> bool,
+) -> Result<Vec<Batch>, UnreadableChunk> {
+    let mut seq = batch.first_seq;
+    let mut singles = Vec::new();
+    for (index, chunk) in batch.chunks.iter().enumerate() {
+        let parts = read_chunk(index, chunk)?;
+        for record in read_records(index, &parts)? {
+            if wanted(seq) {
+                singles.push(Batch {
+                    event: EventId::generate(),
+                    first_seq: seq,
+                    records: 1,
+                    chunks: vec![make_chunk(parts.parents, &[record])],
+                    event_type: batch.event_type.clone(),
+                    ..*batch
+                });
+            }
+            seq += 1;
+        }
+    }
+    Ok(singles)
+}
+
+fn read_records<'a>(index: usize, parts: &ChunkParts<'a>) -> Result<Vec<&'a str>, UnreadableChunk> {
+    let mut records = Vec::new();
+    let mut rest = parts.bytes;
+    while !rest.is_empty() {
+        let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<&RawValue>();
+        let Some(Ok(record)) = values.next() else {
+            return Err(UnreadableChunk(index));
+        };
+        let end = values.byte_offset();
+        records.push(record.get());
+        rest = rest.get(end + 1..).unwrap_or_default();
+    }
+    if records.len() == parts.records as usize {
+        Ok(records)
+    } else {
+        Err(UnreadableChunk(index))
+    }
+}
+
+fn make_chunk(parents: &str, records: &[&str]) -> Vec<u8> {
+    let mut chunk = Vec::new();
+    open_chunk(&mut chunk, parents);
+    chunk.extend_from_slice(records.join(",").as_bytes());
+    close_chunk(&mut chunk, u32::try_from(records.len()).unwrap_or(u32::MAX));
+    chunk
 }
 
 struct ChunkParts<'a> {
@@ -441,8 +527,48 @@ mod tests {
             records,
             attempts: 0,
             failing: Duration::ZERO,
+            most_bytes: 0,
             chunks,
         }
+    }
+
+    #[test]
+    fn a_chunk_falls_into_parts_of_a_size_or_single_records_with_their_bytes_kept() {
+        let records = [r#"{"id":1.10}"#, r#"{"name":"a,b]"}"#, "{}", "[3,4]"];
+        let whole = make_chunk(r#"{"p":1}"#, &records);
+        let parts = split_chunk(&whole, 16).expect("a chunk");
+        let counts: Vec<u64> = parts.iter().map(|(count, _)| *count).collect();
+        assert_eq!(counts, [1, 1, 2]);
+        let bytes: Vec<_> = parts
+            .iter()
+            .map(|(_, chunk)| read_chunk(0, chunk).expect("a chunk").bytes)
+            .collect();
+        assert_eq!(
+            bytes.join(&b','),
+            read_chunk(0, &whole).expect("a chunk").bytes
+        );
+        // However much would fit, there are fewer in each than before.
+        assert_eq!(split_chunk(&whole, u64::MAX).expect("a chunk").len(), 2);
+        assert!(split_chunk(b"no chunk", 1).is_err());
+        assert!(split_chunk(b"0000000002 \n{},", 1).is_err());
+    }
+
+    #[test]
+    fn single_records_keep_their_seq_and_parents() {
+        let batch = batch(RECORD, 3, &[(r#"{"p":1}"#, 2, "{},[1]"), ("", 1, "3")]);
+        let singles = single_records(&batch, |seq| seq != 7).expect("chunks");
+        let found: Vec<_> = singles
+            .iter()
+            .map(|single| (single.first_seq, single.records, single.chunks[0].clone()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (8, 1, make_chunk(r#"{"p":1}"#, &["[1]"])),
+                (9, 1, make_chunk("", &["3"]))
+            ]
+        );
+        assert!(singles.iter().all(|single| single.event != batch.event));
     }
 
     const NAME: StreamName<'static> = StreamName {

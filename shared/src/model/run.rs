@@ -237,6 +237,8 @@ pub enum WaitingFor {
     Credentials,
     /// The end of another run with the same mutex key, before it begins.
     Mutex,
+    /// The receiver: it fails, or so much waits for it that nothing more is fetched.
+    Receiver,
 }
 
 /// Counts of one resource and method.

@@ -46,6 +46,9 @@ const RESERVED_HEADERS: &[&str] = &[
 /// Every header that starts so is reserved too.
 const RESERVED_HEADER_PREFIX: &str = "webhook-";
 
+/// Why a webhook is off that a client switched off.
+pub const SWITCHED_OFF_BY_REQUEST: &str = "switched off by request";
+
 /// A webhook as it is stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Webhook {
@@ -122,7 +125,7 @@ impl Webhook {
     pub fn apply(&mut self, input: WebhookInput, now: Timestamp) {
         if self.is_active && !input.is_active {
             self.disabled_at = Some(now);
-            self.disabled_reason = Some("switched off by request".to_owned());
+            self.disabled_reason = Some(SWITCHED_OFF_BY_REQUEST.to_owned());
         } else if input.is_active {
             self.disabled_at = None;
             self.disabled_reason = None;
@@ -136,6 +139,27 @@ impl Webhook {
         self.legacy_signature_encoding = input.legacy_signature_encoding;
         self.updated_at = now;
     }
+}
+
+/// How the receiver of a webhook is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Health {
+    /// Deliveries that failed since the last success.
+    pub consecutive_failures: u64,
+    /// When the first of them failed.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub failing_since: Option<Timestamp>,
+    /// Whether only one delivery at a time is tried, until one succeeds.
+    pub circuit_open: bool,
+    /// Until when nothing is sent.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub blocked_until: Option<Timestamp>,
+    /// Bytes of events that wait for it.
+    pub undelivered_bytes: u64,
+    /// Records that wait for it.
+    pub undelivered_records: u64,
+    /// Whether so much waits that nothing more is fetched for it.
+    pub sources_wait: bool,
 }
 
 /// How `x-handled-signature` and `x-truto-signature` write their digest.
@@ -169,7 +193,7 @@ pub struct Delivery {
     /// Unacknowledged batches of one stream; more than 1 is not supported yet.
     #[schema(minimum = 1, maximum = 1, default = 1)]
     pub window: u32,
-    /// Requests a second at most; not supported yet.
+    /// Requests a second at most, spread evenly, over all workers and streams.
     #[schema(minimum = 1, maximum = 1000)]
     pub rate_per_second: Option<u32>,
     pub retry: Retry,
@@ -407,7 +431,9 @@ fn read_delivery(fields: &mut Fields<'_>, faults: &mut Faults) -> Delivery {
             "must be 1; more is not supported yet",
         );
     }
-    fields.not_supported_yet("rate_per_second", faults);
+    delivery.rate_per_second = fields
+        .integer("rate_per_second", 1..=1000, faults)
+        .and_then(|number| u32::try_from(number).ok());
     let pointer = fields.pointer("retry");
     if let Some(value) = fields.value("retry") {
         delivery.retry = read_retry(value, pointer, faults);

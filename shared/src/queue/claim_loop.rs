@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
-use super::{Lease, LeaseKeeper};
+use super::{Lease, LeaseKeeper, Slot, WAITING_PLACES};
 use crate::{
     clock::Timestamp,
     store::{
@@ -23,18 +23,19 @@ const RETRY_DELAY: Duration = Duration::from_millis(250);
 /// Tasks of one claim at most.
 const CLAIM_AT_ONCE: usize = 64;
 
-/// A claimed task with its lease and its slot; both are given up when it is dropped.
+/// A claimed task with its lease and its slot; both are given up when it is dropped (the slot perhaps
+/// earlier).
 pub struct Leased {
     pub claim: Claim,
     pub lease: Lease,
-    _slot: OwnedSemaphorePermit,
+    pub slot: Arc<Slot>,
 }
 
 /// Claims for one queue of this process.
 pub struct ClaimLoop {
     pub store: Store,
     pub queue: Queue,
-    /// Tasks in work at once.
+    /// Tasks in work at once, beside those that wait for somebody else ([`Slot::wait`]).
     pub slots: usize,
     pub keeper: LeaseKeeper,
     pub wake: Arc<Notify>,
@@ -52,6 +53,7 @@ impl ClaimLoop {
 
     async fn run(self, sender: mpsc::Sender<Leased>) {
         let slots = Arc::new(Semaphore::new(self.slots));
+        let waiting_room = Arc::new(Semaphore::new(WAITING_PLACES));
         let mut away = false;
         let mut token = Ulid::generate().to_string();
         loop {
@@ -95,7 +97,7 @@ impl ClaimLoop {
                         let leased = Leased {
                             claim,
                             lease,
-                            _slot: slot,
+                            slot: Arc::new(Slot::new(slot, waiting_room.clone())),
                         };
                         // The process is stopping: what was claimed meanwhile needn't wait for its lease.
                         if let Err(unsent) = sender.send(leased).await {

@@ -10,9 +10,11 @@
 pub mod apalis_backend;
 mod claim_loop;
 mod leases;
+mod slot;
 pub mod task;
 mod wake;
 
 pub use claim_loop::{ClaimLoop, Leased};
 pub use leases::{Lease, LeaseKeeper};
+pub use slot::{Slot, WAITING_PLACES};
 pub use wake::WakeListener;

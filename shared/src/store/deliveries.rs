@@ -4,19 +4,16 @@ use std::time::Duration;
 
 use redis::AsyncCommands;
 
-use super::{
-    Store, StoreResult,
-    queue::{Held, held, millis},
-    scripts,
-    scripts::unexpected,
-};
+use super::{Store, StoreResult, queue::millis, scripts, scripts::unexpected};
 use crate::{
     ids::{EnvironmentId, EventId, RunId, WebhookId},
-    model::{dead_letter::Cause, event::Batch},
+    model::{dead_letter::Cause, event::Batch, webhook::Retry},
 };
 
 /// Settled events listed for one run; older ones make room.
 pub const MAX_LISTED_EVENTS: usize = 10_000;
+/// Looks at a webhook that is switched off, should its switching on have been missed.
+const OFF_LOOK: Duration = Duration::from_hours(1);
 
 /// A claimed delivery task, as its scripts need it.
 #[derive(Debug, Clone)]
@@ -26,6 +23,8 @@ pub struct DeliveryHandle {
     pub source: Source,
     /// `c`, or the index of a node.
     pub stream: String,
+    /// Requests a second that the webhook takes; 0: any number.
+    pub per_second: u32,
 }
 
 /// Whose events a delivery task sends.
@@ -60,6 +59,10 @@ pub enum NextBatch {
 pub enum Outcome<'a> {
     Delivered {
         status: u16,
+        /// Records that the receiver took the event without.
+        refused: &'a [RefusedRecord],
+        /// Code and reason with which the run is stopped, since the receiver wants no more of it.
+        stops_run: Option<(&'a str, &'a str)>,
     },
     /// Given up; kept with the bytes that were sent.
     Dead {
@@ -72,6 +75,67 @@ pub enum Outcome<'a> {
         /// Code with which the run fails whatever its `error_handling`, since nothing of it can arrive any more.
         ends_run: Option<&'a str>,
     },
+}
+
+impl Outcome<'static> {
+    /// Accepted whole.
+    #[must_use]
+    pub fn delivered(status: u16) -> Self {
+        Self::Delivered {
+            status,
+            refused: &[],
+            stops_run: None,
+        }
+    }
+}
+
+/// A record that becomes a dead letter of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedRecord {
+    /// Id of an event with this record alone: the receiver has seen the one it came with.
+    pub event: EventId,
+    /// That event's bytes.
+    pub body: Vec<u8>,
+    pub seq: u64,
+    pub reason: String,
+}
+
+/// Why a batch is sent again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Again<'a> {
+    /// The receiver failed, or could not be reached. `delay`: before this batch is tried again, unless the circuit opens;
+    /// `random`: 0 to 1, for the wait of the circuit.
+    Failed {
+        delay: Duration,
+        plan: &'a Retry,
+        random: f64,
+    },
+    /// The receiver asked for a pause of the whole webhook. Not an attempt.
+    Asked(Duration),
+    /// For a reason of ours. Not an attempt.
+    Own(Duration),
+}
+
+/// How a receiver is doing after a batch that it did not take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outage {
+    /// Failures in a row.
+    pub failures: u64,
+    /// Time since the first of them.
+    pub since: Duration,
+    /// Whether the circuit is open: nothing is sent but one probe after another.
+    pub open: bool,
+}
+
+/// What [`Store::delivery_off`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Off {
+    /// The webhook's lane rests until it is switched on.
+    Rests,
+    /// The webhook is on, or gone: read it again.
+    Changed,
+    /// The lease was lost.
+    Stale,
 }
 
 impl Store {
@@ -96,11 +160,9 @@ impl Store {
     /// [`super::StoreError::Unavailable`].
     pub async fn take_batch(&self, handle: &DeliveryHandle) -> StoreResult<NextBatch> {
         let mut call = self.call(&scripts::TAKE_BATCH);
-        call.arg(&handle.task)
-            .arg(&handle.token)
-            .arg(handle.source.to_string())
-            .arg(&handle.stream)
-            .arg(EventId::generate().to_string());
+        add_handle(&mut call, handle);
+        call.arg(EventId::generate().to_string())
+            .arg(handle.per_second);
         parse_batch("take_batch", self.invoke(&call).await?)
     }
 
@@ -115,16 +177,27 @@ impl Store {
         outcome: Outcome<'_>,
         go_on: bool,
     ) -> StoreResult<NextBatch> {
-        let (word, status, cause, reason, body, code, sent): (
-            &str,
-            u16,
-            &str,
-            &str,
-            &[u8],
-            &str,
-            bool,
-        ) = match outcome {
-            Outcome::Delivered { status } => ("delivered", status, "", "", b"", "", true),
+        let mut call = self.call(&scripts::SETTLE_BATCH);
+        add_handle(&mut call, handle);
+        call.arg(event.to_string());
+        let next = EventId::generate().to_string();
+        match outcome {
+            Outcome::Delivered {
+                status,
+                refused,
+                stops_run,
+            } => {
+                let (code, reason) = stops_run.unwrap_or(("", ""));
+                call.arg("delivered").arg(status).arg(reason).arg("");
+                call.arg(next).arg(u8::from(go_on)).arg(MAX_LISTED_EVENTS);
+                call.arg(code).arg(1).arg("").arg(handle.per_second);
+                for record in refused {
+                    call.arg(record.event.to_string())
+                        .arg(record.body.as_slice())
+                        .arg(record.seq)
+                        .arg(&record.reason);
+                }
+            }
             Outcome::Dead {
                 status,
                 cause,
@@ -132,36 +205,43 @@ impl Store {
                 body,
                 sent,
                 ends_run,
-            } => (
-                "dead",
-                status.unwrap_or(0),
-                cause.as_str(),
-                reason,
-                body,
-                ends_run.unwrap_or(""),
-                sent,
-            ),
-        };
-        let mut call = self.call(&scripts::SETTLE_BATCH);
-        call.arg(&handle.task)
-            .arg(&handle.token)
-            .arg(handle.source.to_string())
-            .arg(&handle.stream)
-            .arg(event.to_string())
-            .arg(word)
-            .arg(status)
-            .arg(reason)
-            .arg(body)
-            .arg(EventId::generate().to_string())
-            .arg(u8::from(go_on))
-            .arg(MAX_LISTED_EVENTS)
-            .arg(code)
-            .arg(u8::from(sent))
-            .arg(cause);
+            } => {
+                call.arg("dead").arg(status.unwrap_or(0)).arg(reason);
+                call.arg(body).arg(next).arg(u8::from(go_on));
+                call.arg(MAX_LISTED_EVENTS).arg(ends_run.unwrap_or(""));
+                call.arg(u8::from(sent)).arg(cause.as_str());
+                call.arg(handle.per_second);
+            }
+        }
         parse_batch("settle_batch", self.invoke(&call).await?)
     }
 
-    /// Sends the batch in flight again after `delay`; blocks the webhook's lane for `block`, if given.
+    /// Gives up sending the batch in flight as it is, which the receiver finds too large, and takes a smaller one.
+    /// `most_bytes`: of the stream's batches from now on; `parts`: of a batch of one chunk, what it falls into, each with
+    /// its number of records.
+    ///
+    /// # Errors
+    /// [`super::StoreError::Unavailable`]: as [`Store::settle_batch`].
+    pub async fn split_batch(
+        &self,
+        handle: &DeliveryHandle,
+        event: EventId,
+        most_bytes: u64,
+        parts: &[(u64, Vec<u8>)],
+    ) -> StoreResult<NextBatch> {
+        let mut call = self.call(&scripts::SPLIT_BATCH);
+        add_handle(&mut call, handle);
+        call.arg(event.to_string())
+            .arg(EventId::generate().to_string())
+            .arg(most_bytes)
+            .arg(handle.per_second);
+        for (records, bytes) in parts {
+            call.arg(*records).arg(bytes.as_slice());
+        }
+        parse_batch("split_batch", self.invoke(&call).await?)
+    }
+
+    /// Sends the batch in flight again later. `None`: the lease was lost, or the batch settled.
     ///
     /// # Errors
     /// [`super::StoreError::Unavailable`].
@@ -169,25 +249,81 @@ impl Store {
         &self,
         handle: &DeliveryHandle,
         event: EventId,
-        delay: Duration,
-        block: Option<Duration>,
-        counts: bool,
-    ) -> StoreResult<Held> {
+        again: Again<'_>,
+    ) -> StoreResult<Option<Outage>> {
         let mut call = self.call(&scripts::DELIVERY_RETRY);
-        call.arg(&handle.task)
-            .arg(&handle.token)
-            .arg(handle.source.to_string())
-            .arg(&handle.stream)
-            .arg(event.to_string())
-            .arg(millis(delay))
-            .arg(block.map_or(0, millis))
-            .arg(u8::from(counts));
-        held("delivery_retry", &self.invoke::<String>(&call).await?)
+        add_handle(&mut call, handle);
+        call.arg(event.to_string());
+        match again {
+            Again::Failed {
+                delay,
+                plan,
+                random,
+            } => {
+                call.arg("failed").arg(millis(delay));
+                call.arg(plan.first_ms).arg(plan.max_ms).arg(random);
+            }
+            Again::Asked(pause) => {
+                call.arg("asked").arg(millis(pause));
+            }
+            Again::Own(delay) => {
+                call.arg("own").arg(millis(delay));
+            }
+        }
+        let answer: Vec<redis::Value> = self.invoke(&call).await?;
+        let texts = answer
+            .into_iter()
+            .map(|value| text("delivery_retry", value))
+            .collect::<StoreResult<Vec<_>>>()?;
+        let number = |text: &str| {
+            text.parse::<u64>()
+                .map_err(|_| unexpected("delivery_retry", text))
+        };
+        match &texts[..] {
+            [word] if word == "stale" => Ok(None),
+            [word, failures, since, open] if word == "ok" => Ok(Some(Outage {
+                failures: number(failures)?,
+                since: Duration::from_millis(number(since)?),
+                open: open == "1",
+            })),
+            other => Err(unexpected("delivery_retry", other)),
+        }
+    }
+
+    /// Lets the lane of a webhook that is switched off rest, the claimed task with it.
+    ///
+    /// # Errors
+    /// [`super::StoreError::Unavailable`].
+    pub async fn delivery_off(
+        &self,
+        queue_task: (&str, &str),
+        environment: EnvironmentId,
+    ) -> StoreResult<Off> {
+        let (task, token) = queue_task;
+        let mut call = self.call(&scripts::DELIVERY_OFF);
+        call.arg(task)
+            .arg(token)
+            .arg(environment.to_string())
+            .arg(millis(OFF_LOOK));
+        match self.invoke::<String>(&call).await?.as_str() {
+            "ok" => Ok(Off::Rests),
+            "active" => Ok(Off::Changed),
+            "stale" => Ok(Off::Stale),
+            other => Err(unexpected("delivery_off", other)),
+        }
     }
 }
 
+/// The first arguments of the scripts that work on a stream.
+fn add_handle(call: &mut redis::ScriptInvocation<'_>, handle: &DeliveryHandle) {
+    call.arg(&handle.task)
+        .arg(&handle.token)
+        .arg(handle.source.to_string())
+        .arg(&handle.stream);
+}
+
 fn parse_batch(script: &str, answer: Vec<redis::Value>) -> StoreResult<NextBatch> {
-    const HEAD: usize = 7;
+    const HEAD: usize = 8;
     let mut values = answer.into_iter();
     let word = match values.next() {
         Some(value) => text(script, value)?,
@@ -207,6 +343,7 @@ fn parse_batch(script: &str, answer: Vec<redis::Value>) -> StoreResult<NextBatch
     };
     let (event, created, event_type) = (next()?, next()?, next()?);
     let (first, records, attempts, failing) = (next()?, next()?, next()?, next()?);
+    let most_bytes = next()?;
     let number = |text: &str| text.parse::<u64>().map_err(|_| unexpected(script, text));
     let batch = Batch {
         event: event.parse().map_err(|_| unexpected(script, &event))?,
@@ -216,6 +353,7 @@ fn parse_batch(script: &str, answer: Vec<redis::Value>) -> StoreResult<NextBatch
         records: number(&records)?,
         attempts: u32::try_from(number(&attempts)?).unwrap_or(u32::MAX),
         failing: Duration::from_millis(number(&failing)?),
+        most_bytes: number(&most_bytes)?,
         chunks: values
             .map(|value| match value {
                 redis::Value::BulkString(bytes) => Ok(bytes),

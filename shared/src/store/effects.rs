@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::queue::millis;
 use crate::{
     clock::Timestamp,
-    ids::{AccountId, CronTriggerId, EventId},
+    ids::{AccountId, CronTriggerId, EventId, WebhookId},
     model::cron_trigger::NextFire,
 };
 
@@ -40,6 +40,8 @@ pub enum Effect {
     Unschedule(CronTriggerId),
     /// A cron trigger is gone.
     ForgetCron(CronTriggerId),
+    /// A webhook was changed so that it is worth trying at once, whatever its receiver did before.
+    ReleaseWebhook(WebhookId),
 }
 
 impl Effect {
@@ -95,6 +97,9 @@ pub(super) fn add_effects(call: &mut ScriptInvocation<'_>, effects: &[Effect]) {
             }
             Effect::ForgetCron(trigger) => {
                 call.arg("forget_cron").arg(trigger.to_string());
+            }
+            Effect::ReleaseWebhook(webhook) => {
+                call.arg("release_webhook").arg(webhook.to_string());
             }
             Effect::Unschedule(trigger) => {
                 call.arg("unschedule").arg(trigger.to_string());

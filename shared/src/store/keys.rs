@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | `<queue>:rotation` | list | lanes with ready tasks, next one first |
 //! | `<queue>:ready:<lane>` | list | ready tasks, payload inline |
-//! | `<queue>:lane:<lane>` | hash | `in_flight`, `limit`, `blocked_until`, `in_rotation`, `awaits_account`, `limited_until` |
+//! | `<queue>:lane:<lane>` | hash | `in_flight`, `limit`, `blocked_until`, `in_rotation`, `awaits_account`, `limited_until`, `circuit`, `circuit_until` |
 //! | `<queue>:blocked` | zset | lane → time it is free again |
 //! | `<queue>:delayed` | zset | task → time it is due |
 //! | `<queue>:claimed` | zset | task → end of its lease |
@@ -32,8 +32,10 @@
 //! | `deadlines` | zset | run → time until which it may last |
 //! | `state:<env>:<state_key>`, `state_index:<env>:<state_key>` | hash, zset | entries of a `sync-job-run-state` by key; their keys in order |
 //! | `state_sizes:<env>` | hash | state key → number of its entries |
-//! | `flow:<webhook>` | hash | undelivered bytes, whether they are over the mark |
+//! | `flow:<webhook>` | hash | undelivered bytes and records, whether they are over a mark |
 //! | `flow:<webhook>:parked` | list | fetch tasks waiting for the receiver |
+//! | `health:<webhook>` | hash | while its deliveries fail: how often, since when (`lua/lib/health.lua`) |
+//! | `pace:<webhook>` | string | when a webhook with a rate may be sent to again, µs |
 //! | `full` | string | set, for some seconds, while Redis has little memory left |
 //! | `undelivered_bytes` | string | undelivered bytes of all webhooks |
 //! | `parked` | set | webhooks with parked tasks |
@@ -124,6 +126,11 @@ impl Keys {
     #[must_use]
     pub fn flow(&self, webhook: WebhookId) -> String {
         self.join(&["flow", &webhook.to_string()])
+    }
+
+    #[must_use]
+    pub fn health(&self, webhook: WebhookId) -> String {
+        self.join(&["health", &webhook.to_string()])
     }
 
     /// All cron triggers that are switched on.

@@ -23,6 +23,7 @@ pub mod runs;
 mod scripts;
 pub mod states;
 pub mod tokens;
+pub mod webhooks;
 pub mod workflow_runs;
 
 pub use connection::{BootCheck, RedisSubscription, Store};

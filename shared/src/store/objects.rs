@@ -96,7 +96,7 @@ macro_rules! object {
     };
 }
 
-object!(Webhook, WebhookId, "webhook");
+object!(Webhook, WebhookId, "webhook", effects: super::webhooks::effects);
 object!(Account, AccountId, "integrated_account", facets: [integration_name, tenant_id], effects: super::accounts::effects);
 object!(SyncJob, SyncJobId, "sync_job", facets: [integration_name]);
 object!(IntegrationRow, IntegrationId, "integration", unique: name);

@@ -157,7 +157,8 @@ script!(
     TAKE_BATCH,
     allowed,
     [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "batch"
+        "clock", "queue", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow",
+        "run", "batch"
     ],
     "take_batch"
 );
@@ -167,6 +168,7 @@ script!(
     [
         "clock",
         "queue",
+        "health",
         "timeline",
         "mutex",
         "flow",
@@ -184,17 +186,29 @@ script!(
     DELIVERY_RETRY,
     allowed,
     [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "batch"
+        "clock", "queue", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow",
+        "run", "batch"
     ],
     "delivery_retry"
 );
 
 script!(
+    SPLIT_BATCH,
+    allowed,
+    [
+        "clock", "queue", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow",
+        "run", "batch"
+    ],
+    "split_batch"
+);
+script!(DELIVERY_OFF, allowed, ["clock", "queue"], "delivery_off");
+
+script!(
     OBJECT_CREATE,
     refused,
     [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run",
-        "outbox", "effects"
+        "clock", "queue", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow",
+        "run", "outbox", "effects"
     ],
     "object_create"
 );
@@ -202,8 +216,8 @@ script!(
     OBJECT_UPDATE,
     allowed,
     [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run",
-        "outbox", "effects"
+        "clock", "queue", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow",
+        "run", "outbox", "effects"
     ],
     "object_update"
 );
@@ -211,8 +225,8 @@ script!(
     OBJECT_DELETE,
     allowed,
     [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run",
-        "outbox", "effects"
+        "clock", "queue", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow",
+        "run", "outbox", "effects"
     ],
     "object_delete"
 );
@@ -238,8 +252,8 @@ script!(
     CRON_FAIL,
     allowed,
     [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run",
-        "outbox", "effects"
+        "clock", "queue", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow",
+        "run", "outbox", "effects"
     ],
     "cron_fail"
 );

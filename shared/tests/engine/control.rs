@@ -665,7 +665,7 @@ async fn events_of_the_run_itself_show_it_as_it_was_then() {
             .settle_batch(
                 &handle,
                 batch.event,
-                shared::store::deliveries::Outcome::Delivered { status: 200 },
+                shared::store::deliveries::Outcome::delivered(200),
                 false,
             )
             .await

@@ -62,14 +62,12 @@ async fn a_batch_is_frozen_until_it_is_settled() {
     let (delivery, batch) = bench.take().await.expect("a batch");
     bench.commit(&page(&handle, 1, 2)).await;
     let delay = Duration::from_secs(5);
-    assert_eq!(
-        bench
-            .store
-            .retry_delivery(&delivery, batch.event, delay, None, true)
-            .await
-            .expect("ok"),
-        Held::Done
-    );
+    let again = bench
+        .store
+        .retry_delivery(&delivery, batch.event, failed(delay))
+        .await;
+    let outage = again.expect("an answer").expect("the lease is held");
+    assert_eq!((outage.failures, outage.open), (1, false));
     assert!(bench.take().await.is_none(), "it waits for its retry");
     bench.advance(delay).await;
     let (delivery, again) = bench.take().await.expect("the same batch");
@@ -278,7 +276,7 @@ async fn an_attempt_that_was_answered_forgets_the_leases_lost_before() {
     let (delivery, batch) = bench.take().await.expect("the batch again");
     let (store, delay) = (&bench.store, Duration::from_secs(5));
     store
-        .retry_delivery(&delivery, batch.event, delay, None, true)
+        .retry_delivery(&delivery, batch.event, failed(delay))
         .await
         .expect("delayed");
     bench.advance(delay).await;
@@ -293,8 +291,13 @@ async fn the_time_until_a_batch_is_given_up_begins_with_its_first_failure() {
     let retry = |counts| {
         let (store, handle, event) = (&bench.store, &handle, batch.event);
         async move {
-            let delayed = store.retry_delivery(handle, event, day, None, counts).await;
-            assert_eq!(delayed.expect("an answer"), Held::Done);
+            let again = if counts {
+                failed(day)
+            } else {
+                Again::Asked(day)
+            };
+            let delayed = store.retry_delivery(handle, event, again).await;
+            assert!(delayed.expect("an answer").is_some());
         }
     };
     // The webhook was switched off, or the receiver asked to wait.
@@ -304,9 +307,9 @@ async fn the_time_until_a_batch_is_given_up_begins_with_its_first_failure() {
     assert_eq!(batch.failing, Duration::ZERO);
     let store = &bench.store;
     let delayed = store
-        .retry_delivery(&handle, batch.event, day, None, true)
+        .retry_delivery(&handle, batch.event, failed(day))
         .await;
-    assert_eq!(delayed.expect("an answer"), Held::Done);
+    assert!(delayed.expect("an answer").is_some());
     bench.advance(day).await;
     let (_, batch) = bench.take().await.expect("the batch again");
     assert!(

@@ -63,7 +63,7 @@ async fn take(store: &Store) -> Option<(DeliveryHandle, Batch)> {
 }
 
 async fn settle(store: &Store, handle: &DeliveryHandle, batch: &Batch) -> NextBatch {
-    let outcome = Outcome::Delivered { status: 200 };
+    let outcome = Outcome::delivered(200);
     let settled = store.settle_batch(handle, batch.event, outcome, true).await;
     settled.expect("an answer")
 }
@@ -159,7 +159,7 @@ async fn an_event_is_sent_again_with_the_same_bytes_and_is_a_dead_letter_when_gi
     assert_eq!(event["id"], batch.event.to_string());
     assert_eq!(event["payload"]["integrated_account"]["status"], "active");
     let retried = store
-        .retry_delivery(&handle, batch.event, Duration::ZERO, None, true)
+        .retry_delivery(&handle, batch.event, failed(Duration::ZERO))
         .await;
     retried.expect("an answer");
 

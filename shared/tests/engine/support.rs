@@ -173,6 +173,7 @@ impl Bench {
             token: claim.token,
             source: Source::Run(self.spec.id),
             stream,
+            per_second: 0,
         };
         match self.store.take_batch(&handle).await.expect("an answer") {
             NextBatch::Batch(batch) => Some((handle, batch)),
@@ -189,7 +190,7 @@ impl Bench {
     }
 
     pub async fn settle(&self, handle: &DeliveryHandle, batch: &Batch) -> NextBatch {
-        let outcome = Outcome::Delivered { status: 200 };
+        let outcome = Outcome::delivered(200);
         self.store
             .settle_batch(handle, batch.event, outcome, true)
             .await
@@ -330,6 +331,20 @@ pub fn page(handle: &FetchHandle, step: u32, records: u32) -> PageCommit<'_> {
 }
 
 /// A batch that was sent and is given up.
+/// A failure after which the batch alone waits for `delay`.
+pub fn failed(delay: Duration) -> Again<'static> {
+    static PLAN: Retry = Retry {
+        first_ms: 1000,
+        max_ms: 3_600_000,
+        give_up_after_hours: 24,
+    };
+    Again::Failed {
+        delay,
+        plan: &PLAN,
+        random: 1.0,
+    }
+}
+
 pub const GAVE_UP: Outcome<'static> = Outcome::Dead {
     status: Some(500),
     cause: shared::model::dead_letter::Cause::Refused,

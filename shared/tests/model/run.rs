@@ -213,15 +213,14 @@ impl Walk {
             }
             Op::RetryDelivery { which, block } => {
                 if let Some(sending) = self.take_sending(which) {
-                    let block = block.then_some(TICK);
-                    let store = &self.bench.store;
-                    let retried = store
-                        .retry_delivery(&sending.handle, sending.batch.event, TICK, block, true)
-                        .await;
-                    assert!(matches!(
-                        retried.expect("an answer"),
-                        Held::Done | Held::Stale
-                    ));
+                    let again = if block {
+                        Again::Asked(TICK)
+                    } else {
+                        failed(TICK)
+                    };
+                    let (store, event) = (&self.bench.store, sending.batch.event);
+                    let retried = store.retry_delivery(&sending.handle, event, again).await;
+                    retried.expect("an answer");
                 }
             }
             Op::Forget => {
@@ -388,6 +387,7 @@ impl Walk {
                 token: claim.token,
                 source: Source::Run(self.bench.spec.id),
                 stream,
+                per_second: 0,
             };
             match self
                 .bench
@@ -460,7 +460,7 @@ impl Walk {
     async fn settle(&mut self, sending: Sending, delivered: bool, go_on: bool, answer_lost: bool) {
         let Sending { handle, batch } = sending;
         let outcome = if delivered {
-            Outcome::Delivered { status: 200 }
+            Outcome::delivered(200)
         } else {
             GAVE_UP
         };

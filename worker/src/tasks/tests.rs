@@ -7,7 +7,7 @@ use shared::{
     http::{Outbound, TargetPolicy},
     integration::errors::MAX_ATTEMPTS,
     model::run::{RunSpec, RunStatus, RunView},
-    queue::task::FetchBody,
+    queue::{Slot, task::FetchBody},
     seal::Sealer,
     store::{
         queue::{Claim, LEASE, MAX_RESCUES, Queue},
@@ -17,6 +17,7 @@ use shared::{
 };
 
 use shared::store::deliveries::Source;
+use tokio::sync::Semaphore;
 
 use super::{deliver, fetch, start_run};
 use crate::context::{Context, LoadError};
@@ -71,9 +72,12 @@ impl Bench {
 
     async fn deliver(&self, stream: &str) -> &'static str {
         let claim = self.claim(Queue::Deliveries).await;
+        let slots = Arc::new(Semaphore::new(1));
+        let permit = slots.clone().try_acquire_owned().expect("a slot");
         deliver::execute(
             &self.context,
             &claim,
+            &Slot::new(permit, slots),
             Source::Run(self.spec.id),
             stream.to_owned(),
         )

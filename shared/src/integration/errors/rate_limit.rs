@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, header::RETRY_AFTER};
+use ::http::{HeaderMap, HeaderName};
 
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, http};
 
 /// What is taken for a misunderstanding when a source asks for more.
 pub const MAX_WAIT: Duration = Duration::from_hours(24);
@@ -35,20 +35,9 @@ pub(super) fn wait(headers: &HeaderMap, now: Timestamp) -> Duration {
         .unwrap_or(SILENT_WAIT)
 }
 
-/// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date. `None` when it is
-/// missing, unreadable, past, or further away than [`MAX_WAIT`].
+/// What `Retry-After` asks for. `None` when that is nothing, past, or more than [`MAX_WAIT`].
 pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<f64>() {
-        return sensible(seconds * 1000.0);
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    let milliseconds = date
-        .duration_since(std::time::UNIX_EPOCH)
-        .ok()?
-        .as_secs_f64()
-        * 1000.0;
-    future(milliseconds, now)
+    sensible(http::retry_after(headers, now)?.as_secs_f64() * 1000.0)
 }
 
 /// A reset time: delay in seconds, epoch seconds or epoch milliseconds, told apart by size.

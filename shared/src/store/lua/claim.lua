@@ -72,8 +72,8 @@ while claimed < wanted and turns < MAX_TURNS and removed < MAX_REMOVED do
   end
   turns = turns + 1
   local lane_key = q .. ':lane:' .. lane
-  local state = redis.call('HMGET', lane_key, 'in_flight', 'limit', 'blocked_until')
-  local room = (tonumber(state[2]) or 1) - (tonumber(state[1]) or 0)
+  local state = redis.call('HMGET', lane_key, 'in_flight', 'limit', 'blocked_until', 'circuit')
+  local room = lane_limit(state[2], state[4]) - (tonumber(state[1]) or 0)
   local entries
   if room > 0 and not state[3] then
     entries = redis.call('LPOP', q .. ':ready:' .. lane, math.min(per_turn, room, wanted - claimed))

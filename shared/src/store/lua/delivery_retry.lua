@@ -1,26 +1,39 @@
--- A batch that was not accepted and will be sent again: the task is delayed; the webhook's lane is blocked if it asked so.
+-- A batch that was not accepted and will be sent again. After a failure the task waits by itself, or, while the circuit is
+-- open, with its lane; when the receiver asked for a pause, the lane is blocked as long; for a reason of ours the task waits.
 -- KEYS 1 base
--- ARGV 1 task, 2 token, 3 run, or webhook of an outbox, 4 stream, 5 event, 6 delay ms, 7 block the lane for ms (0: no), 8 `1`: counts as an attempt
--- Returns `ok` or `stale`.
+-- ARGV 1 task, 2 token, 3 run, or webhook of an outbox, 4 stream, 5 event, 6 `failed` | `asked` | `own`, 7 delay ms (failed, own) or
+--      pause ms (asked), 8 shortest and 9 longest wait of the retry plan, ms, 10 random, 0 to 1
+-- Returns {`ok`, failures in a row, ms since the first of them, 1 if the circuit is open} or {`stale`}.
 local base, id, n = KEYS[1], ARGV[1], ARGV[4]
 local task = held(base, 'deliveries', id, ARGV[2])
-local run_key, now = source_key(base, ARGV[3]), now_ms(base)
+local run_key, now, delay = source_key(base, ARGV[3]), now_ms(base), tonumber(ARGV[7])
 local frozen = task and redis.call('HGET', run_key, 's' .. n .. ':batch')
 local batch = frozen and parse_batch(frozen)
 if not batch or batch.event ~= ARGV[5] then
-  return 'stale'
+  return { 'stale' }
 end
-if ARGV[8] == '1' then
+-- The worker outlived this attempt: leases lost before it say nothing about the batch.
+task.rescues = 0
+if ARGV[6] == 'own' then
+  task_delay(base, 'deliveries', id, task, now + delay, batch.attempts, task.body)
+  return { 'ok', 0, 0, 0 }
+end
+local failed = ARGV[6] == 'failed'
+local failures, failing = health_failed(base, task.lane, failed, now)
+local open = failed and circuit_open(base, task.lane, failures, tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), now)
+if failed then
   batch.attempts = batch.attempts + 1
   if batch.failed_at == 0 then
     batch.failed_at = now
   end
   keep_batch(run_key, n, batch)
+else
+  lane_block(base, 'deliveries', task.lane, now + delay)
 end
-if tonumber(ARGV[7]) > 0 then
-  lane_block(base, 'deliveries', task.lane, now + tonumber(ARGV[7]))
+if failed and not open then
+  task_delay(base, 'deliveries', id, task, now + delay, batch.attempts, task.body)
+else
+  -- At the end, so that a batch that only fails itself lets the others probe.
+  task_return(base, 'deliveries', id, task, batch.attempts, 0, task.body, now, true)
 end
--- The worker outlived this attempt: leases lost before it say nothing about the batch.
-task.rescues = 0
-task_delay(base, 'deliveries', id, task, now + tonumber(ARGV[6]), batch.attempts, task.body)
-return 'ok'
+return { 'ok', failures, failing, open and 1 or 0 }

@@ -155,7 +155,7 @@ impl Runs {
                 .and_then(|json| serde_json::from_str(&json).ok());
             views.push(spec.map(|spec| view::run_view(&spec, &state)));
         }
-        self.name_holders(&mut views).await?;
+        self.name_obstacles(&mut views).await?;
         Ok(views)
     }
 }

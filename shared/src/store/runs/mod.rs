@@ -320,13 +320,13 @@ impl Runs {
             return Ok(None);
         }
         let mut views = [Some(view::run_view(&spec, &state))];
-        self.name_holders(&mut views).await?;
+        self.name_obstacles(&mut views).await?;
         let [view] = views;
         Ok(view)
     }
 
-    /// Adds, to runs that wait for others, one that they wait for.
-    async fn name_holders(&self, views: &mut [Option<RunView>]) -> StoreResult<()> {
+    /// Adds what keeps runs waiting that isn't in their own state: a run that holds their mutex, a receiver that fails.
+    async fn name_obstacles(&self, views: &mut [Option<RunView>]) -> StoreResult<()> {
         for view in views.iter_mut().flatten() {
             if view.waiting_for == Some(WaitingFor::Mutex)
                 && let Some(key) = &view.mutex_key
@@ -334,6 +334,13 @@ impl Runs {
                 let key = self.store.keys().mutex(view.environment_id, key);
                 let holder: Option<String> = self.store.connection().srandmember(key).await?;
                 view.waiting_for_sync_job_run_id = holder.and_then(|id| id.parse().ok());
+            }
+            if view.undelivered_bytes > 0
+                && view.waiting_for.is_none()
+                && let Some(since) = self.store.failing_since(view.webhook_id).await?
+            {
+                view.waiting_for = Some(WaitingFor::Receiver);
+                view.waiting_since = Some(since.max(view.created_at));
             }
         }
         Ok(())

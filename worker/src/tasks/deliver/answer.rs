@@ -2,83 +2,124 @@
 
 use std::time::Duration;
 
-use http::{StatusCode, header};
-use shared::{delivery::Attempt, model::webhook::Retry};
+use http::StatusCode;
+use shared::{
+    clock::Timestamp,
+    delivery::{Answered, Attempt},
+    http::retry_after,
+    model::{
+        event::{self, Batch},
+        webhook::Retry,
+    },
+};
 
-/// The longest wait a receiver can ask for.
+use super::refusals::{Refusal, Refusals, refusals};
+
+/// The longest pause a receiver can ask for.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
+/// The shortest one that is taken for a pause; asking for less is an ordinary failure, so that its wait grows.
+const SHORTEST_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What to do with the batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Plan {
     Delivered {
         status: u16,
+        /// Records that the receiver did not take.
+        refused: Vec<Refusal>,
     },
-    /// `block`: the receiver asked the whole webhook to wait.
+    /// Delivered, and the receiver wants no more of this run.
+    StopRun {
+        status: u16,
+    },
+    /// Sent again, this batch after `delay`.
     Retry {
         delay: Duration,
-        block: Option<Duration>,
     },
+    /// The receiver asked the whole webhook to pause.
+    Pause(Duration),
+    /// Too large: smaller ones are sent.
+    Split,
     GiveUp,
+    /// The receiver is gone for good: the webhook is switched off, the batch waits.
+    Disable,
 }
 
 impl Plan {
     /// The outcome in metrics.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Delivered { .. } => "delivered",
-            Self::Retry { .. } => "retried",
+            Self::Delivered { .. } | Self::StopRun { .. } => "delivered",
+            Self::Retry { .. } | Self::Pause(_) => "retried",
+            Self::Split => "split",
             Self::GiveUp => "dead",
+            Self::Disable => "webhook_off",
         }
     }
 }
 
-/// How long the receiver asked to wait (RFC 9110 section 10.2.3), on 429 and 503.
-fn retry_after(attempt: &Attempt) -> Option<Duration> {
-    let answered = attempt.result.as_ref().ok()?;
-    let asks = [
-        StatusCode::TOO_MANY_REQUESTS,
-        StatusCode::SERVICE_UNAVAILABLE,
-    ];
-    if !asks.contains(&answered.status) {
-        return None;
-    }
-    let seconds: u64 = answered
-        .headers
-        .get(header::RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
-}
-
-/// Success is a 2xx and nothing else. `failing`: since its first attempt failed; `random`: 0 to 1.
+/// What follows from an attempt to send `batch`. `retry`: of the webhook; `random`: 0 to 1.
 pub(super) fn plan(
     attempt: &Attempt,
+    batch: &Batch,
     retry: &Retry,
-    attempts: u32,
-    failing: Duration,
+    now: Timestamp,
     random: f64,
 ) -> Plan {
-    if let Some(status) = attempt.status()
-        && attempt.is_success()
-    {
-        return Plan::Delivered { status };
+    if let Ok(answered) = &attempt.result {
+        let status = answered.status.as_u16();
+        match answered.status {
+            code if code.is_success() => {
+                if let Some(refused) = taken(answered, batch) {
+                    return Plan::Delivered { status, refused };
+                }
+            }
+            StatusCode::GONE => return Plan::Disable,
+            StatusCode::BAD_REQUEST if batch.event_type == event::STARTED => {
+                return Plan::StopRun { status };
+            }
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                let divisible = batch.records > 1 || batch.chunks.len() > 1;
+                return if divisible { Plan::Split } else { Plan::GiveUp };
+            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                let asked = retry_after(&answered.headers, now);
+                if let Some(asked) = asked.filter(|asked| *asked >= SHORTEST_RETRY_AFTER) {
+                    return Plan::Pause(asked.min(LONGEST_RETRY_AFTER));
+                }
+            }
+            _ => {}
+        }
     }
-    if failing >= Duration::from_secs(u64::from(retry.give_up_after_hours) * 3600) {
+    if batch.failing >= Duration::from_secs(u64::from(retry.give_up_after_hours) * 3600) {
         return Plan::GiveUp;
     }
-    if let Some(wait) = retry_after(attempt) {
-        return Plan::Retry {
-            delay: wait,
-            block: Some(wait),
-        };
-    }
     Plan::Retry {
-        delay: backoff(retry, attempts, random),
-        block: None,
+        delay: backoff(retry, batch.attempts, random),
+    }
+}
+
+/// The records refused in a success; `None` when that can't be told, so that it counts as none.
+fn taken(answered: &Answered, batch: &Batch) -> Option<Vec<Refusal>> {
+    if batch.event_type != event::RECORD {
+        return Some(Vec::new());
+    }
+    match refusals(&answered.body, batch) {
+        Refusals::Of(refused) => Some(refused),
+        Refusals::CutOff => None,
+    }
+}
+
+/// What went wrong, for people.
+pub(super) fn problem(attempt: &Attempt, batch: &Batch) -> String {
+    let problem = attempt.problem();
+    match attempt.status() {
+        Some(413) if batch.records == 1 => format!("{problem}: one record is too large for it"),
+        Some(413) => format!("{problem}: the event is too large for it"),
+        Some(200..=299) => {
+            format!("{problem}, but named so many failed records that its answer was cut off")
+        }
+        _ => problem,
     }
 }
 
@@ -90,9 +131,12 @@ fn backoff(retry: &Retry, attempts: u32, random: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use shared::delivery::Answered;
+    use http::{HeaderName, header};
+    use shared::ids::EventId;
 
     use super::*;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
     fn retry() -> Retry {
         Retry {
@@ -102,7 +146,21 @@ mod tests {
         }
     }
 
-    fn answer(status: u16, headers: &[(header::HeaderName, &str)]) -> Attempt {
+    fn batch() -> Batch {
+        Batch {
+            event: EventId::generate(),
+            created_ms: 0,
+            event_type: event::RECORD.to_owned(),
+            first_seq: 7,
+            records: 3,
+            attempts: 0,
+            failing: Duration::ZERO,
+            most_bytes: 0,
+            chunks: vec![Vec::new()],
+        }
+    }
+
+    fn attempt(status: u16, headers: &[(HeaderName, &str)], body: &str) -> Attempt {
         let headers = headers
             .iter()
             .map(|(name, value)| (name.clone(), value.parse().expect("a value")))
@@ -111,27 +169,34 @@ mod tests {
             result: Ok(Answered {
                 status: StatusCode::from_u16(status).expect("a status"),
                 headers,
-                body: ::bytes::Bytes::new(),
+                body: body.to_owned().into(),
             }),
             elapsed: Duration::ZERO,
         }
     }
 
+    fn planned(attempt: &Attempt, batch: &Batch) -> Plan {
+        plan(attempt, batch, &retry(), NOW, 1.0)
+    }
+
+    const FIRST_RETRY: Plan = Plan::Retry {
+        delay: Duration::from_secs(1),
+    };
+
     #[test]
     fn only_a_2xx_is_a_success() {
-        for (status, delivered) in [
-            (200, true),
-            (204, true),
-            (299, true),
-            (301, false),
-            (404, false),
-            (500, false),
-        ] {
-            let plan = plan(&answer(status, &[]), &retry(), 0, Duration::ZERO, 0.5);
+        for status in [200, 201, 202, 204, 299] {
+            let refused = Vec::new();
             assert_eq!(
-                matches!(plan, Plan::Delivered { .. }),
-                delivered,
-                "{status}: {plan:?}"
+                planned(&attempt(status, &[], ""), &batch()),
+                Plan::Delivered { status, refused }
+            );
+        }
+        for status in [301, 302, 304, 307, 400, 401, 404, 409, 422, 500, 502] {
+            assert_eq!(
+                planned(&attempt(status, &[], ""), &batch()),
+                FIRST_RETRY,
+                "{status}"
             );
         }
     }
@@ -146,66 +211,94 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_blocks_the_webhook_as_long_as_asked_and_a_day_at_most() {
-        let asked = |status, value| {
-            plan(
-                &answer(status, &[(header::RETRY_AFTER, value)]),
-                &retry(),
-                0,
-                Duration::ZERO,
-                1.0,
+    fn retry_after_pauses_the_webhook_as_long_as_asked_and_a_day_at_most() {
+        let asked = |status, value: &str| {
+            planned(
+                &attempt(status, &[(header::RETRY_AFTER, value)], ""),
+                &batch(),
             )
         };
         let wait = Duration::from_hours(2);
+        assert_eq!(asked(429, "7200"), Plan::Pause(wait));
+        assert_eq!(asked(503, "7200"), Plan::Pause(wait));
         assert_eq!(
-            asked(429, "7200"),
-            Plan::Retry {
-                delay: wait,
-                block: Some(wait)
-            }
+            asked(429, "Fri, 15 Jan 2027 10:00:00 GMT"),
+            Plan::Pause(wait),
+            "a date"
         );
+        assert_eq!(asked(503, "999999999"), Plan::Pause(LONGEST_RETRY_AFTER));
         assert_eq!(
-            asked(503, "999999999"),
-            Plan::Retry {
-                delay: LONGEST_RETRY_AFTER,
-                block: Some(LONGEST_RETRY_AFTER)
-            }
+            asked(429, "Fri, 15 Jan 2107 10:00:00 GMT"),
+            Plan::Pause(LONGEST_RETRY_AFTER)
         );
-        assert_eq!(
-            asked(500, "7200"),
-            Plan::Retry {
-                delay: Duration::from_secs(1),
-                block: None
-            }
-        );
-        assert_eq!(
-            asked(429, "soon"),
-            Plan::Retry {
-                delay: Duration::from_secs(1),
-                block: None
-            }
-        );
+        for (status, value) in [
+            (500, "7200"),
+            (429, "soon"),
+            (429, "-5"),
+            (429, "0"),
+            (429, "NaN"),
+            (429, "1e400"),
+            (503, "Fri, 15 Jan 2021 10:00:00 GMT"),
+        ] {
+            assert_eq!(asked(status, value), FIRST_RETRY, "{status} {value}");
+        }
     }
 
     #[test]
     fn a_batch_is_given_up_after_its_time() {
-        let day = Duration::from_hours(24);
-        assert_eq!(
-            plan(&answer(500, &[]), &retry(), 99, day, 1.0),
-            Plan::GiveUp
-        );
+        let old = Batch {
+            failing: Duration::from_hours(24),
+            attempts: 99,
+            ..batch()
+        };
+        assert_eq!(planned(&attempt(500, &[], ""), &old), Plan::GiveUp);
         assert!(matches!(
-            plan(&answer(200, &[]), &retry(), 99, day, 1.0),
+            planned(&attempt(200, &[], ""), &old),
             Plan::Delivered { .. }
         ));
     }
 
     #[test]
-    fn a_redirect_is_a_failure_that_says_where_it_pointed() {
-        let problem = answer(302, &[(header::LOCATION, "/elsewhere")]).problem();
+    fn a_receiver_that_is_gone_switches_its_webhook_off() {
+        assert_eq!(planned(&attempt(410, &[], ""), &batch()), Plan::Disable);
+    }
+
+    #[test]
+    fn what_is_too_large_is_split_down_to_one_record() {
+        let too_large = attempt(413, &[], "");
+        assert_eq!(planned(&too_large, &batch()), Plan::Split);
+        let one = Batch {
+            records: 1,
+            ..batch()
+        };
+        assert_eq!(planned(&too_large, &one), Plan::GiveUp);
+        assert!(problem(&too_large, &one).ends_with("one record is too large for it"));
+    }
+
+    #[test]
+    fn a_400_to_started_stops_the_run_and_to_anything_else_is_a_failure() {
+        let started = Batch {
+            event_type: event::STARTED.to_owned(),
+            records: 0,
+            ..batch()
+        };
+        let bad = attempt(400, &[], "");
+        assert_eq!(planned(&bad, &started), Plan::StopRun { status: 400 });
+        assert_eq!(planned(&bad, &batch()), FIRST_RETRY);
+    }
+
+    #[test]
+    fn records_that_a_success_names_as_failed_are_refused() {
+        let body = r#"{"failed": [{"seq": 8, "reason": "no such sku"}]}"#;
         assert_eq!(
-            problem,
-            "the receiver answered 302 Found to /elsewhere; redirects are not followed"
+            planned(&attempt(200, &[], body), &batch()),
+            Plan::Delivered {
+                status: 200,
+                refused: vec![Refusal {
+                    seq: 8,
+                    reason: "no such sku".to_owned()
+                }]
+            }
         );
     }
 }

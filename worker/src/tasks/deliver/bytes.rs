@@ -14,6 +14,19 @@ use crate::{
 };
 
 impl Delivery<'_> {
+    /// The bytes of a `record` event, or why they can't be made.
+    pub(super) fn record_bytes(&self, batch: &Batch) -> Result<Vec<u8>, String> {
+        let stream = &self.handle.stream;
+        let none = || format!("the stream {stream} is none of the job");
+        let DeliveredSource::Run(run) = self.source else {
+            return Err(none());
+        };
+        let node = stream.parse::<usize>().ok();
+        let name = node.and_then(|node| run.stream_name(node));
+        let name = name.ok_or_else(none)?;
+        event::record_event(run.spec(), name, batch).map_err(|error| error.to_string())
+    }
+
     /// The event's bytes; the inner error is why they can't be made.
     pub(super) async fn bytes(&self, batch: &Batch) -> Result<Result<Bytes, String>, LoadError> {
         let first_chunk = || {
@@ -36,15 +49,7 @@ impl Delivery<'_> {
         let spec = run.spec();
         let node = self.handle.stream.parse::<usize>().ok();
         if batch.event_type == event::RECORD {
-            let name = node.and_then(|node| run.stream_name(node));
-            let Some(name) = name else {
-                return Ok(Err(format!(
-                    "the stream {} is none of the job",
-                    self.handle.stream
-                )));
-            };
-            let bytes = event::record_event(spec, name, batch);
-            return Ok(bytes.map(Bytes::from).map_err(|error| error.to_string()));
+            return Ok(self.record_bytes(batch).map(Bytes::from));
         }
         let chunk = first_chunk();
         let object = || read(&chunk);

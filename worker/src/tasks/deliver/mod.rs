@@ -4,36 +4,49 @@
 //! at most, so one batch in flight. Each batch is frozen before it is sent and
 //! settled by one script that also takes the next. Sending one twice is harmless to
 //! us and told by its id to the receiver. The task ends when the stream has nothing
-//! that may go, or is delayed while the receiver fails.
+//! that may go, is delayed after a failure, and waits with the webhook's lane while
+//! the receiver is away, asked for a pause, or is switched off.
 
 mod answer;
 mod bytes;
+mod refusals;
+mod webhook;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use shared::{
+    clock::Timestamp,
     delivery::{self, Attempt, Message, Target},
     model::{
         dead_letter::Cause,
-        event::{self, Batch},
+        event::{self, Batch, single_records, split_chunk},
     },
+    queue::Slot,
     store::{
-        deliveries::{DeliveryHandle, NextBatch, Outcome, Source},
+        StoreResult,
+        deliveries::{Again, DeliveryHandle, NextBatch, Outcome, RefusedRecord, Source},
         queue::{Claim, MAX_RESCUES, Queue},
     },
 };
 
-use self::answer::Plan;
+use self::{
+    answer::{Plan, problem},
+    refusals::Refusal,
+    webhook::Opened,
+};
 use super::patience::until_available;
 use crate::context::{Context, DeliveredSource, LoadError};
 use crate::measure;
 
 /// After so long the task goes to the end of its lane, so that a webhook's streams take turns.
 const TURN: Duration = Duration::from_secs(2);
-/// How long the streams of a webhook that is switched off rest before the next look.
-const DISABLED_LOOK: Duration = Duration::from_secs(15);
-/// Before the next try when a batch can't be sent for a reason of ours.
-const OWN_FAULT_DELAY: Duration = Duration::from_secs(30);
+/// After so long a delivery that waits for the receiver makes room for another one.
+const SLOT_HELD: Duration = Duration::from_millis(100);
+/// The code of a run that its receiver stopped.
+const STOPPED_BY_RECEIVER: &str = "stopped_by_receiver";
 
 /// Runs the task; the word is its outcome in metrics and logs.
 ///
@@ -42,16 +55,11 @@ const OWN_FAULT_DELAY: Duration = Duration::from_secs(30);
 pub async fn execute(
     context: &Context,
     claim: &Claim,
+    slot: &Slot,
     source: Source,
     stream: String,
 ) -> Result<&'static str, LoadError> {
-    let handle = DeliveryHandle {
-        task: claim.id.clone(),
-        token: claim.token.clone(),
-        source,
-        stream,
-    };
-    let Some(source) = context.delivered_source(source).await? else {
+    let Some(delivered) = context.delivered_source(source).await? else {
         until_available(|| {
             context
                 .store
@@ -60,10 +68,28 @@ pub async fn execute(
         .await?;
         return Ok("dropped");
     };
-    let delivery = Delivery {
+    let webhook = match webhook::open(context, claim, &delivered).await? {
+        Opened::Ready(webhook) => webhook,
+        Opened::Ended(word) => return Ok(word),
+    };
+    let rate = webhook
+        .as_ref()
+        .and_then(|webhook| webhook.delivery.rate_per_second);
+    let handle = DeliveryHandle {
+        task: claim.id.clone(),
+        token: claim.token.clone(),
+        source,
+        stream,
+        per_second: rate.unwrap_or(0),
+    };
+    let mut delivery = Delivery {
         context,
-        source: &source,
+        claim,
+        slot,
+        source: &delivered,
         handle: &handle,
+        webhook,
+        waited: false,
     };
     // Leases lost count against the batch that was in flight then, not against those after it.
     let mut rescues = claim.rescues;
@@ -75,77 +101,97 @@ pub async fn execute(
             NextBatch::None => return Ok("done"),
             NextBatch::Stale => return Ok("stale"),
         };
-        next = match delivery
-            .deliver(
-                &batch,
-                std::mem::take(&mut rescues),
-                Instant::now() < turn_ends,
-            )
-            .await?
-        {
-            Step::Settled(next) => next,
-            Step::Delayed(word) => return Ok(word),
+        match webhook::open(context, claim, &delivered).await? {
+            Opened::Ready(webhook) => delivery.webhook = webhook,
+            Opened::Ended(word) => return Ok(word),
+        }
+        let step = delivery
+            .deliver(&batch, std::mem::take(&mut rescues), turn_ends)
+            .await?;
+        next = match step {
+            Step::Next(next) => next,
+            Step::Ended(word) => return Ok(word),
         };
     }
 }
 
 struct Delivery<'a> {
     context: &'a Context,
+    claim: &'a Claim,
+    slot: &'a Slot,
     source: &'a DeliveredSource,
     handle: &'a DeliveryHandle,
+    /// `None`: it was deleted.
+    webhook: Option<Arc<Target>>,
+    /// Whether the slot was given to another task.
+    waited: bool,
 }
 
 enum Step {
-    Settled(NextBatch),
-    Delayed(&'static str),
+    Next(NextBatch),
+    /// The task is no longer ours.
+    Ended(&'static str),
 }
 
 impl Delivery<'_> {
-    async fn deliver(&self, batch: &Batch, rescues: u32, go_on: bool) -> Result<Step, LoadError> {
-        let (environment, webhook_id) = (self.source.environment(), self.source.webhook());
-        let webhook = match self.context.webhook(environment, webhook_id).await {
-            Ok(Some(webhook)) => webhook,
-            Ok(None) => {
-                let reason = "the webhook was deleted";
-                return self
-                    .dead(batch, reason, Some("webhook_deleted"), go_on)
-                    .await;
-            }
-            Err(LoadError::Store(error)) => return Err(error.into()),
-            Err(error) => {
-                tracing::error!(run.id = self.source.run_id(), webhook.id = %webhook_id, error = %error,
-                    "a delivery can't be prepared; it is tried again");
-                return self
-                    .delay(batch, OWN_FAULT_DELAY, None, false, "retried")
-                    .await;
-            }
+    async fn deliver(
+        &mut self,
+        batch: &Batch,
+        rescues: u32,
+        turn_ends: Instant,
+    ) -> Result<Step, LoadError> {
+        let Some(webhook) = self.webhook.clone() else {
+            let reason = "the webhook was deleted";
+            return self.dead(batch, reason, Some("webhook_deleted")).await;
         };
         if rescues > MAX_RESCUES {
             let reason = "the worker crashed each time it sent this batch";
-            return self.dead(batch, reason, None, go_on).await;
+            return self.dead(batch, reason, None).await;
         }
-        if !webhook.active {
-            return self
-                .delay(
-                    batch,
-                    DISABLED_LOOK,
-                    Some(DISABLED_LOOK),
-                    false,
-                    "webhook_off",
-                )
-                .await;
+        if let Some(parts) = self.too_large(batch) {
+            return self.split(batch, batch.most_bytes, &parts).await;
         }
         let body = match self.bytes(batch).await? {
             Ok(body) => body,
-            Err(reason) => return self.dead(batch, &reason, None, go_on).await,
+            Err(reason) => return self.dead(batch, &reason, None).await,
         };
         let message = Message {
             id: batch.event.to_string(),
             body,
         };
-        let attempt = delivery::send(&self.context.outbound, &webhook, &message).await;
+        let attempt = self.send(batch, &webhook, &message).await;
+        // A task that waited has no slot any more, so its turn is over.
+        let go_on = !self.waited && Instant::now() < turn_ends;
         self.settle(batch, &webhook, &message.body, attempt, go_on)
             .await
+    }
+
+    /// Sends once; while the receiver takes its time, another task gets the slot.
+    async fn send(&mut self, batch: &Batch, webhook: &Target, message: &Message) -> Attempt {
+        let sent = delivery::send(&self.context.outbound, webhook, message);
+        tokio::pin!(sent);
+        if !self.waited {
+            tokio::select! {
+                attempt = &mut sent => return attempt,
+                () = tokio::time::sleep(SLOT_HELD) => {}
+            }
+            let held: usize = batch.chunks.iter().map(Vec::len).sum();
+            self.slot.wait(held + message.body.len());
+            self.waited = true;
+        }
+        sent.await
+    }
+
+    /// The parts of a batch that is known to be too large for the receiver.
+    fn too_large(&self, batch: &Batch) -> Option<Vec<(u64, Vec<u8>)>> {
+        let [chunk] = &batch.chunks[..] else {
+            return None;
+        };
+        let most = batch.most_bytes;
+        if most == 0 || batch.records < 2 || chunk.len() as u64 <= most {
+            return None;
+        }
+        split_chunk(chunk, most).ok()
     }
 
     async fn settle(
@@ -157,31 +203,72 @@ impl Delivery<'_> {
         go_on: bool,
     ) -> Result<Step, LoadError> {
         let (run, webhook_id) = (self.source.run_id(), self.source.webhook());
-        let plan = answer::plan(
-            &attempt,
-            &webhook.delivery.retry,
-            batch.attempts,
-            batch.failing,
-            rand::random(),
-        );
+        let retry = &webhook.delivery.retry;
+        let plan = answer::plan(&attempt, batch, retry, Timestamp::now(), rand::random());
         measure::delivery(plan.word(), attempt.elapsed, batch.records);
         match plan {
-            Plan::Delivered { status } => {
-                let next = self
-                    .settle_as(batch, Outcome::Delivered { status }, go_on)
-                    .await?;
+            Plan::Delivered { status, refused } => {
+                let refused = self.refused(batch, refused);
+                let outcome = Outcome::Delivered {
+                    status,
+                    refused: &refused,
+                    stops_run: None,
+                };
+                let next = self.settle_as(batch, outcome, go_on).await?;
                 self.log_delivered(batch, status);
-                Ok(Step::Settled(next))
+                Ok(Step::Next(next))
             }
-            Plan::Retry { delay, block } => {
+            Plan::StopRun { status } => {
+                let reason = attempt.problem();
+                tracing::info!(run.id = run, webhook.id = %webhook_id, event.id = %batch.event, "the receiver stopped the run");
+                let outcome = Outcome::Delivered {
+                    status,
+                    refused: &[],
+                    stops_run: Some((STOPPED_BY_RECEIVER, &reason)),
+                };
+                let next = self.settle_as(batch, outcome, go_on).await?;
+                Ok(Step::Next(next))
+            }
+            Plan::Retry { delay } => {
+                let reason = attempt.problem();
                 tracing::warn!(run.id = run, webhook.id = %webhook_id, event.id = %batch.event,
-                    attempt = batch.attempts + 1, delay_ms = delay.as_millis(), error = %attempt.problem(),
+                    attempt = batch.attempts + 1, delay_ms = delay.as_millis(), error = %problem(&attempt, batch),
                     "a delivery was not accepted and will be tried again");
-                self.delay(batch, delay, block, block.is_none(), "retried")
+                let again = Again::Failed {
+                    delay,
+                    plan: retry,
+                    random: rand::random(),
+                };
+                self.again(batch, webhook, again, &reason).await
+            }
+            Plan::Pause(pause) => {
+                let reason = attempt.problem();
+                tracing::warn!(run.id = run, webhook.id = %webhook_id, event.id = %batch.event,
+                    pause_ms = pause.as_millis(), error = %reason, "the receiver asked for a pause");
+                self.again(batch, webhook, Again::Asked(pause), &reason)
                     .await
             }
+            Plan::Split => {
+                let bytes: usize = batch.chunks.iter().map(Vec::len).sum();
+                let most = (bytes as u64 / 2).max(1);
+                tracing::info!(run.id = run, webhook.id = %webhook_id, event.id = %batch.event,
+                    records = batch.records, bytes, "an event is too large for the receiver; smaller ones are sent");
+                let parts = match &batch.chunks[..] {
+                    [chunk] => split_chunk(chunk, most),
+                    _ => Ok(Vec::new()),
+                };
+                match parts {
+                    Ok(parts) => self.split(batch, most, &parts).await,
+                    Err(error) => self.dead(batch, &error.to_string(), None).await,
+                }
+            }
+            Plan::Disable => {
+                let reason = format!("{}: the receiver is gone", attempt.problem());
+                tracing::warn!(webhook.id = %webhook_id, event.id = %batch.event, reason, "a webhook is switched off");
+                self.disable(webhook, &reason).await
+            }
             Plan::GiveUp => {
-                let reason = attempt.problem();
+                let reason = problem(&attempt, batch);
                 tracing::warn!(run.id = run, webhook.id = %webhook_id, event.id = %batch.event,
                     attempts = batch.attempts + 1, error = %reason, "a delivery was given up; it is a dead letter now");
                 let outcome = Outcome::Dead {
@@ -192,9 +279,61 @@ impl Delivery<'_> {
                     sent: true,
                     ends_run: None,
                 };
-                Ok(Step::Settled(self.settle_as(batch, outcome, go_on).await?))
+                Ok(Step::Next(self.settle_as(batch, outcome, go_on).await?))
             }
         }
+    }
+
+    /// Events of their own for records that were refused.
+    fn refused(&self, batch: &Batch, refused: Vec<Refusal>) -> Vec<RefusedRecord> {
+        if refused.is_empty() {
+            return Vec::new();
+        }
+        tracing::warn!(run.id = self.source.run_id(), event.id = %batch.event, records = refused.len(),
+            "the receiver refused records; they are dead letters now");
+        let singles = single_records(batch, |seq| {
+            refused
+                .binary_search_by_key(&seq, |refusal| refusal.seq)
+                .is_ok()
+        });
+        // A chunk that can't be read was never sent.
+        let singles = singles.unwrap_or_default();
+        let letters = singles.into_iter().zip(refused);
+        letters
+            .map(|(single, refusal)| RefusedRecord {
+                event: single.event,
+                body: self.record_bytes(&single).unwrap_or_default(),
+                seq: refusal.seq,
+                reason: refusal.reason,
+            })
+            .collect()
+    }
+
+    async fn again(
+        &self,
+        batch: &Batch,
+        webhook: &Target,
+        again: Again<'_>,
+        reason: &str,
+    ) -> Result<Step, LoadError> {
+        let store = &self.context.store;
+        let outage =
+            until_available(|| store.retry_delivery(self.handle, batch.event, again)).await?;
+        if let Some(outage) = outage {
+            self.told(webhook, outage, reason).await?;
+        }
+        Ok(Step::Ended("retried"))
+    }
+
+    async fn split(
+        &self,
+        batch: &Batch,
+        most_bytes: u64,
+        parts: &[(u64, Vec<u8>)],
+    ) -> Result<Step, LoadError> {
+        let store = &self.context.store;
+        let split = || store.split_batch(self.handle, batch.event, most_bytes, parts);
+        Ok(Step::Next(self.repeated(split).await?))
     }
 
     /// The end of a run is worth a line; its records are told by metrics and `/event`.
@@ -213,7 +352,6 @@ impl Delivery<'_> {
         batch: &Batch,
         reason: &str,
         ends_run: Option<&str>,
-        go_on: bool,
     ) -> Result<Step, LoadError> {
         let body = self.bytes(batch).await?.unwrap_or_default();
         measure::given_up();
@@ -226,10 +364,9 @@ impl Delivery<'_> {
             sent: false,
             ends_run,
         };
-        Ok(Step::Settled(self.settle_as(batch, outcome, go_on).await?))
+        Ok(Step::Next(self.settle_as(batch, outcome, true).await?))
     }
 
-    /// Settles, and finds its way when an earlier answer of the store was lost.
     async fn settle_as(
         &self,
         batch: &Batch,
@@ -237,30 +374,25 @@ impl Delivery<'_> {
         go_on: bool,
     ) -> Result<NextBatch, LoadError> {
         let store = &self.context.store;
-        let mut calls = 0_u32;
-        let settled = until_available(|| {
-            calls += 1;
-            store.settle_batch(self.handle, batch.event, outcome, go_on)
-        })
-        .await?;
-        if calls > 1 && settled == NextBatch::Stale {
-            // Perhaps the first call did it: then the next batch is ours to take.
-            return Ok(until_available(|| store.take_batch(self.handle)).await?);
-        }
-        Ok(settled)
+        self.repeated(|| store.settle_batch(self.handle, batch.event, outcome, go_on))
+            .await
     }
 
-    async fn delay(
-        &self,
-        batch: &Batch,
-        delay: Duration,
-        block: Option<Duration>,
-        counts: bool,
-        word: &'static str,
-    ) -> Result<Step, LoadError> {
-        let store = &self.context.store;
-        until_available(|| store.retry_delivery(self.handle, batch.event, delay, block, counts))
-            .await?;
-        Ok(Step::Delayed(word))
+    /// Changes the batch in flight, and finds its way when an earlier answer of the store was lost.
+    async fn repeated<F>(&self, mut change: impl FnMut() -> F) -> Result<NextBatch, LoadError>
+    where
+        F: Future<Output = StoreResult<NextBatch>>,
+    {
+        let mut calls = 0_u32;
+        let changed = until_available(|| {
+            calls += 1;
+            change()
+        })
+        .await?;
+        if calls > 1 && changed == NextBatch::Stale {
+            // Perhaps the first call did it: then the next batch is ours to take.
+            return Ok(until_available(|| self.context.store.take_batch(self.handle)).await?);
+        }
+        Ok(changed)
     }
 }

@@ -1,7 +1,8 @@
--- Forming and settling the batches of a stream. Needs: queue, flow, stream, run.
+-- Forming and settling the batches of a stream. Needs: queue, health, flow, stream, run.
 -- A batch is whole chunks from the head of a stream: one event other than `record`, or records up to the run's
 -- `batch_records` and `batch_bytes` (always at least one chunk), or, under `batch`, errors up to as many and as large. Once formed it is frozen: its extent, event id and time are kept in
 -- `s<n>:batch` until it is settled, its bytes follow from them and from the chunks, which nothing else touches.
+-- A receiver that finds an event too large lowers `s<n>:most_bytes`, the bytes of the stream's batches from then on.
 -- `s<n>:batch`: `<event> <created ms> <chunks> <event type> <first seq> <records> <bytes> <attempts> <first failure ms, or 0>`.
 local MOST_CHUNKS = 500
 
@@ -38,7 +39,7 @@ local function form_batch(run_key, n, event, now, patient)
       b.event_type = event_type
     elseif event_type ~= b.event_type or not stream_gathers(state, event_type)
       or math.max(b.records + records, event_type == RECORD and 0 or i) > state.batch_records
-      or b.bytes + bytes > state.batch_bytes then
+      or b.bytes + bytes > math.min(state.batch_bytes, state.most_bytes or math.huge) then
       break
     end
     b.chunks, b.records, b.bytes = i, b.records + records, b.bytes + bytes
@@ -53,10 +54,12 @@ local function form_batch(run_key, n, event, now, patient)
   return b, false
 end
 
--- The batch and its chunks as a script's answer.
+-- The batch as a script's answer: {`batch`, event, created ms, event type, first seq, records, attempts, ms since its first
+-- failure, most bytes (0: no bound but the run's), chunk, …}.
 local function batch_reply(run_key, n, b, now)
   local failing = b.failed_at > 0 and math.max(0, now - b.failed_at) or 0
-  local reply = { 'batch', b.event, b.created, b.event_type, b.first, b.records, b.attempts, failing }
+  local reply = { 'batch', b.event, b.created, b.event_type, b.first, b.records, b.attempts, failing,
+    tonumber(redis.call('HGET', run_key, 's' .. n .. ':most_bytes')) or 0 }
   for _, chunk in ipairs(redis.call('LRANGE', run_key .. ':stream:' .. n, 0, b.chunks - 1)) do
     reply[#reply + 1] = chunk
   end

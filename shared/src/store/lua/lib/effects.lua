@@ -1,11 +1,12 @@
 -- What follows from a change of an object, in the same script as the change. Needs: clock, queue, timeline, mutex, flow,
--- stream, cron, workflow, run, outbox. Effects are arguments, one after another, each beginning with its name:
+-- stream, cron, workflow, run, outbox, health. Effects are arguments, one after another, each beginning with its name:
 --   `event`, id, type, payload (JSON), ms that a dead letter of it is kept
 --   `release_account`, account: fetches that waited for its credentials go on
 --   `end_runs`, account, code, message: its runs fail; what they committed is delivered
 --   `schedule`, cron trigger, next fire ms, the same with its jitter, the fire after it, the same with its jitter
 --   `unschedule`, cron trigger
 --   `forget_cron`, cron trigger
+--   `release_webhook`, webhook: it is worth trying at once
 
 -- Runs of one account that one change ends, or lets go on.
 local MOST_RUNS = 1000
@@ -69,6 +70,9 @@ local function apply_effects(base, environment, args, at, now)
       at = at + 2
     elseif effect == 'forget_cron' then
       cron_forget(base, args[at + 1])
+      at = at + 2
+    elseif effect == 'release_webhook' then
+      release_webhook(base, args[at + 1])
       at = at + 2
     else
       error('unknown effect ' .. effect)

@@ -1,27 +1,33 @@
--- Backpressure: undelivered bytes by stream and by webhook, and the fetch tasks parked because of them.
--- Needs: clock, queue, timeline. Marks in bytes; a task parks above HIGH and goes on below LOW.
+-- Backpressure: undelivered bytes and records by stream and by webhook, and the fetch tasks parked because of them.
+-- Needs: clock, queue, timeline. A task parks while one of them is above HIGH, and goes on when both are below LOW.
+-- A run with parked tasks has `parked`, the number of streams that have any, and `parked_since`.
 -- Parked tasks are in a list by stream, `flow:<webhook>:parked:<run>:<n>`; those lists are named in the set
 -- `flow:<webhook>:parked` as `<run> <n>`, webhooks that have any in the set `parked`.
-local STREAM_HIGH, STREAM_LOW = 16 * 1024 * 1024, 8 * 1024 * 1024
-local WEBHOOK_HIGH, WEBHOOK_LOW = 64 * 1024 * 1024, 32 * 1024 * 1024
+local STREAM_MARKS = { high_bytes = 16 * 1024 * 1024, low_bytes = 8 * 1024 * 1024, high_records = 200000, low_records = 100000 }
+local WEBHOOK_MARKS = { high_bytes = 64 * 1024 * 1024, low_bytes = 32 * 1024 * 1024, high_records = 800000, low_records = 400000 }
 -- While less than this waits for delivery, deliveries make no room worth waiting for.
 local FLOOR = 1024 * 1024
 -- Parked tasks of one webhook handed back at a time, and streams looked at for them. A webhook below its mark has at
--- most WEBHOOK_HIGH / STREAM_LOW streams above theirs, so some of those looked at can go on.
+-- most 64 MiB / 8 MiB streams above theirs, so some of those looked at can go on.
 local UNPARK_AT_ONCE, UNPARK_STREAMS = 500, 20
 
--- Adds to the undelivered bytes of stream `n`; true when a mark is passed now.
-local function flow_add(base, run_key, n, webhook, bytes)
-  local flow_key = base .. ':flow:' .. webhook
-  local stream = redis.call('HINCRBY', run_key, 's' .. n .. ':bytes', bytes)
-  local total = redis.call('HINCRBY', flow_key, 'bytes', bytes)
+-- Adds to what waits, of a stream (`prefix` `s<n>:`) or of a webhook, and sets or clears its `over`. Returns the bytes.
+local function flow_count(key, prefix, marks, bytes, records)
+  local all_bytes = redis.call('HINCRBY', key, prefix .. 'bytes', bytes)
+  local all_records = redis.call('HINCRBY', key, prefix .. 'records', records)
+  if all_bytes > marks.high_bytes or all_records > marks.high_records then
+    redis.call('HSET', key, prefix .. 'over', 1)
+  elseif all_bytes < marks.low_bytes and all_records < marks.low_records then
+    redis.call('HDEL', key, prefix .. 'over')
+  end
+  return all_bytes
+end
+
+-- Adds to what waits to be delivered of stream `n`.
+local function flow_add(base, run_key, n, webhook, bytes, records)
+  flow_count(run_key, 's' .. n .. ':', STREAM_MARKS, bytes, records)
+  flow_count(base .. ':flow:' .. webhook, '', WEBHOOK_MARKS, bytes, records)
   redis.call('INCRBY', base .. ':undelivered_bytes', bytes)
-  if stream > STREAM_HIGH then
-    redis.call('HSET', run_key, 's' .. n .. ':over', 1)
-  end
-  if total > WEBHOOK_HIGH then
-    redis.call('HSET', flow_key, 'over', 1)
-  end
 end
 
 -- True while Redis has little memory left and deliveries can make room. `full` is set by the maintenance passes and
@@ -49,7 +55,10 @@ local function park(base, webhook, run, n, lane, limit, entry)
   local parked = base .. ':flow:' .. webhook .. ':parked'
   redis.call('RPUSH', parked .. ':' .. run .. ':' .. n, lane .. ' ' .. limit .. ' ' .. entry)
   if redis.call('SADD', parked, run .. ' ' .. n) == 1 then
-    note(base, base .. ':run:' .. run, 'waiting_for_receiver', { stream = n })
+    local run_key = base .. ':run:' .. run
+    redis.call('HINCRBY', run_key, 'parked', 1)
+    redis.call('HSETNX', run_key, 'parked_since', now_ms(base))
+    note(base, run_key, 'waiting_for_receiver', { stream = n })
   end
   redis.call('SADD', base .. ':parked', webhook)
 end
@@ -67,9 +76,13 @@ local function unpark_stream(base, parked, run, n, most)
   end
   if redis.call('EXISTS', list) == 0 then
     redis.call('SREM', parked, run .. ' ' .. n)
-    local status = redis.call('HGET', base .. ':run:' .. run, 'status')
+    local run_key = base .. ':run:' .. run
+    local status = redis.call('HGET', run_key, 'status')
+    if status and redis.call('HINCRBY', run_key, 'parked', -1) <= 0 then
+      redis.call('HDEL', run_key, 'parked', 'parked_since')
+    end
     if status == 'running' or status == 'rate_limited' then
-      note(base, base .. ':run:' .. run, 'receiver_caught_up', { stream = n })
+      note(base, run_key, 'receiver_caught_up', { stream = n })
     end
   end
   return #entries
@@ -94,20 +107,13 @@ local function unpark(base, webhook, most)
 end
 
 -- Takes away what was delivered; below the low marks parked tasks go on.
-local function flow_remove(base, run_key, n, webhook, bytes)
+local function flow_remove(base, run_key, n, webhook, bytes, records)
   local flow_key = base .. ':flow:' .. webhook
-  local stream = redis.call('HINCRBY', run_key, 's' .. n .. ':bytes', 0 - bytes)
-  local total = redis.call('HINCRBY', flow_key, 'bytes', 0 - bytes)
-  redis.call('DECRBY', base .. ':undelivered_bytes', bytes)
-  if stream < STREAM_LOW then
-    redis.call('HDEL', run_key, 's' .. n .. ':over')
-  end
-  if total < WEBHOOK_LOW then
-    redis.call('HDEL', flow_key, 'over')
-  end
-  if total <= 0 then
+  flow_count(run_key, 's' .. n .. ':', STREAM_MARKS, 0 - bytes, 0 - records)
+  if flow_count(flow_key, '', WEBHOOK_MARKS, 0 - bytes, 0 - records) <= 0 then
     redis.call('DEL', flow_key)
   end
+  redis.call('DECRBY', base .. ':undelivered_bytes', bytes)
   if redis.call('EXISTS', flow_key .. ':parked') == 1 then
     unpark(base, webhook, UNPARK_AT_ONCE)
   end

@@ -16,11 +16,16 @@ local function wake(base, queue)
   end
 end
 
+-- Tasks of a lane that may be claimed at once: one while its circuit is open (lib/health).
+local function lane_limit(limit, circuit)
+  return circuit and 1 or tonumber(limit) or 1
+end
+
 -- Puts a lane into the rotation if one of its tasks may start now; forgets a lane that has nothing.
 local function lane_offer(base, queue, lane)
   local q = base .. ':' .. queue
   local lane_key = q .. ':lane:' .. lane
-  local state = redis.call('HMGET', lane_key, 'in_flight', 'limit', 'blocked_until', 'in_rotation')
+  local state = redis.call('HMGET', lane_key, 'in_flight', 'limit', 'blocked_until', 'in_rotation', 'circuit')
   if state[4] then
     return wake(base, queue)
   end
@@ -29,12 +34,12 @@ local function lane_offer(base, queue, lane)
   end
   local in_flight = tonumber(state[1]) or 0
   if redis.call('EXISTS', q .. ':ready:' .. lane) == 0 then
-    if in_flight <= 0 then
+    if in_flight <= 0 and not state[5] then
       redis.call('DEL', lane_key)
     end
     return
   end
-  if in_flight >= (tonumber(state[2]) or 1) then
+  if in_flight >= lane_limit(state[2], state[5]) then
     return
   end
   redis.call('HSET', lane_key, 'in_rotation', 1)

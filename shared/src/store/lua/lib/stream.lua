@@ -14,7 +14,7 @@ local function stream_push(base, run, run_key, webhook, n, event_type, records, 
   redis.call('RPUSH', run_key .. ':index:' .. n, event_type .. ' ' .. records .. ' ' .. #chunk .. ' ' .. gate)
   redis.call('RPUSH', run_key .. ':stream:' .. n, chunk)
   redis.call('HINCRBY', run_key, 'chunks', 1)
-  flow_add(base, run_key, n, webhook, #chunk)
+  flow_add(base, run_key, n, webhook, #chunk, records)
 end
 
 -- Where the streams of a run, or of the outbox of a webhook, are.
@@ -31,12 +31,13 @@ local function stream_state(run_key, n)
   local s = 's' .. n .. ':'
   local fields = redis.call('HMGET', run_key, s .. 'task', s .. 'batch', 'webhook', 'delivery_limit', 'started_settled',
     'n' .. n .. ':gate', s .. 'seq', s .. 'settled', 'batch_records', 'batch_bytes', 'linger_ms', 'n' .. n .. ':done',
-    s .. 'bytes', 'n' .. n .. ':batch_errors')
+    s .. 'bytes', 'n' .. n .. ':batch_errors', s .. 'most_bytes')
   return {
     task = fields[1], batch = fields[2], webhook = fields[3], limit = fields[4], started = fields[5],
     gate = fields[6] ~= '' and fields[6] or nil, seq = tonumber(fields[7]) or 0, settled = tonumber(fields[8]) or 0,
     batch_records = tonumber(fields[9]), batch_bytes = tonumber(fields[10]), linger_ms = tonumber(fields[11]),
     done = fields[12], bytes = tonumber(fields[13]) or 0, batch_errors = fields[14],
+    most_bytes = tonumber(fields[15]),
   }
 end
 
@@ -47,7 +48,7 @@ end
 
 -- Whether waiting for more records would not make the next batch fuller.
 local function batch_is_full(state)
-  return state.done or state.seq - state.settled >= state.batch_records or state.bytes >= state.batch_bytes
+  return state.done or state.seq - state.settled >= state.batch_records or state.bytes >= math.min(state.batch_bytes, state.most_bytes or math.huge)
 end
 
 -- The sequence number up to which the stream that gates `state`'s is settled; nil: no gate.

@@ -1,0 +1,37 @@
+//! A task's place in its process: one of the slots, or, while it waits for somebody
+//! else, a place in the waiting room, so that what hangs takes no slot from what works.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Bytes of one place in the waiting room.
+const PLACE_BYTES: usize = 64 * 1024;
+/// Places of a waiting room: so many tasks wait at most, with 64 MiB among them.
+pub const WAITING_PLACES: usize = 1024;
+
+/// The slot of a claimed task; free again when this is dropped or the task waits.
+pub struct Slot {
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
+    waiting_room: Arc<Semaphore>,
+}
+
+impl Slot {
+    #[must_use]
+    pub fn new(permit: OwnedSemaphorePermit, waiting_room: Arc<Semaphore>) -> Self {
+        Self {
+            permit: Mutex::new(Some(permit)),
+            waiting_room,
+        }
+    }
+
+    /// Gives the slot to another task, for one that waits and holds `bytes` meanwhile. Once given it is gone: the task
+    /// ends its turn soon after. Without room to wait the slot is kept.
+    pub fn wait(&self, bytes: usize) {
+        let places = u32::try_from(bytes.div_ceil(PLACE_BYTES).max(1)).unwrap_or(u32::MAX);
+        if let Ok(place) = self.waiting_room.clone().try_acquire_many_owned(places) {
+            // The old permit, the slot, is dropped.
+            *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+-- How the receiver of a webhook is doing. Needs: queue.
+-- `health:<webhook>` is there while deliveries fail: `failures` in a row, `failing_since`, `failed_at` (the last one), `probes` (failed
+-- ones since the circuit opened). The circuit opens after OPEN_AFTER failures in a row: the webhook's lane is blocked, for
+-- longer each time, and lets one task out at a time (`circuit` of the lane), so that one real delivery probes the
+-- receiver. Whatever waits costs one timer. A success closes the circuit.
+-- `pace:<webhook>` is when the next request may be made, in microseconds, while the webhook's rate is limited.
+local OPEN_AFTER = 5
+-- Between two probes at most, ms, so that a receiver that is back is found soon.
+local MOST_PROBE_WAIT = 300000
+-- Failures further apart than this are not one outage, ms. Longer than the longest Retry-After.
+local ONE_OUTAGE = 48 * 3600 * 1000
+-- Requests that a limited rate lets through early, in microseconds of it.
+local PACE_SLACK = 100000
+
+-- Counts a failure; `counts`: towards the circuit, too. Returns failures in a row and ms since the first of them.
+local function health_failed(base, webhook, counts, now)
+  local key = base .. ':health:' .. webhook
+  local last = tonumber(redis.call('HGET', key, 'failed_at'))
+  if not last or now - last > ONE_OUTAGE then
+    redis.call('DEL', key)
+    redis.call('HSET', key, 'failing_since', now)
+  end
+  redis.call('HSET', key, 'failed_at', now)
+  redis.call('PEXPIRE', key, ONE_OUTAGE)
+  local failures = redis.call('HINCRBY', key, 'failures', counts and 1 or 0)
+  return failures, now - tonumber(redis.call('HGET', key, 'failing_since'))
+end
+
+-- Opens the circuit, or holds it open after a probe that failed, once there were enough failures. Half of the wait is
+-- random, so that webhooks of one dead host don't probe it together. True while it is open.
+local function circuit_open(base, webhook, failures, first_ms, max_ms, random, now)
+  local lane_key = base .. ':deliveries:lane:' .. webhook
+  if failures < OPEN_AFTER then
+    return false
+  end
+  -- What was under way when the circuit opened says nothing new.
+  if (tonumber(redis.call('HGET', lane_key, 'circuit_until')) or 0) <= now then
+    local probes = redis.call('HINCRBY', base .. ':health:' .. webhook, 'probes', 1)
+    local longest = math.min(max_ms, MOST_PROBE_WAIT, first_ms * 2 ^ math.min(probes, 32))
+    local free_at = now + math.max(1, math.floor(longest * (1 + random) / 2))
+    redis.call('HSET', lane_key, 'circuit', 1, 'circuit_until', free_at)
+    lane_block(base, 'deliveries', webhook, free_at)
+  end
+  return true
+end
+
+-- Ends the block of a lane.
+local function lane_unblock(base, webhook)
+  redis.call('HDEL', base .. ':deliveries:lane:' .. webhook, 'blocked_until')
+  redis.call('ZREM', base .. ':deliveries:blocked', webhook)
+end
+
+-- The receiver took something: the circuit is closed, what it asked for itself still holds.
+local function health_ok(base, webhook)
+  if redis.call('DEL', base .. ':health:' .. webhook) == 0 then
+    return
+  end
+  local lane_key = base .. ':deliveries:lane:' .. webhook
+  local lane = redis.call('HMGET', lane_key, 'circuit', 'circuit_until', 'blocked_until')
+  if lane[1] then
+    redis.call('HDEL', lane_key, 'circuit', 'circuit_until')
+    if lane[3] and lane[3] == lane[2] then
+      lane_unblock(base, webhook)
+    end
+    lane_offer(base, 'deliveries', webhook)
+  end
+end
+
+-- A webhook that was changed so that it is worth trying at once.
+local function release_webhook(base, webhook)
+  redis.call('DEL', base .. ':health:' .. webhook, base .. ':pace:' .. webhook)
+  redis.call('HDEL', base .. ':deliveries:lane:' .. webhook, 'circuit', 'circuit_until')
+  lane_unblock(base, webhook)
+  lane_offer(base, 'deliveries', webhook)
+end
+
+-- Takes leave for one request now, by the generic cell rate algorithm; else gives the time from which there is leave, ms.
+-- `per_second` 0: no limit.
+local function pace(base, webhook, per_second, now)
+  if per_second == 0 then
+    return nil
+  end
+  local key, gap, now_us = base .. ':pace:' .. webhook, 1000000 / per_second, now * 1000
+  local free_at = math.max(now_us, tonumber(redis.call('GET', key)) or 0)
+  local slack = gap < PACE_SLACK and PACE_SLACK or 0
+  if free_at - slack > now_us then
+    return math.ceil((free_at - slack) / 1000)
+  end
+  redis.call('SET', key, string.format('%.0f', free_at + gap), 'PX', math.ceil((free_at + gap - now_us) / 1000) + 1000)
+  return nil
+end
+
+-- The batch of a claimed task may be sent now? If not, the task waits for the webhook's pace.
+local function paced(base, webhook, id, task, per_second, now)
+  local free_at = pace(base, webhook, per_second, now)
+  if free_at then
+    lane_block(base, 'deliveries', webhook, free_at)
+    task_return(base, 'deliveries', id, task, 0, task.rescues, task.body, now, false)
+  end
+  return not free_at
+end
