@@ -7,13 +7,13 @@ use shared::{
     model::run::{ErrorHandling, RunStatus},
     store::{
         PageRequest,
-        deliveries::{NextBatch, Outcome},
+        deliveries::{Again, NextBatch, Outcome},
         fetches::PageCommit,
-        queue::{Held, LEASE, Queue},
+        queue::{LEASE, Queue},
     },
 };
 
-use crate::support::{Bench, GAVE_UP, chunk, last_page, page, spec};
+use crate::support::{Bench, GAVE_UP, chunk, failed, last_page, page, spec};
 
 #[tokio::test]
 async fn no_record_goes_before_started_is_settled() {

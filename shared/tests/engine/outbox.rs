@@ -21,7 +21,7 @@ use shared::{
     testing,
 };
 
-use super::support::{Bench, GAVE_UP, spec};
+use super::support::{Bench, GAVE_UP, failed, spec};
 
 const HERE: EnvironmentId = EnvironmentId::from_bits(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -55,6 +55,7 @@ async fn take(store: &Store) -> Option<(DeliveryHandle, Batch)> {
         token: claim.token,
         source: Source::Outbox(webhook),
         stream: "c".to_owned(),
+        per_second: 0,
     };
     match store.take_batch(&handle).await.expect("an answer") {
         NextBatch::Batch(batch) => Some((handle, batch)),

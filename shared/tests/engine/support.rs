@@ -7,10 +7,11 @@ use redis::AsyncCommands;
 use shared::{
     model::event::Batch,
     model::run::{ErrorHandling, RunSpec, RunView},
+    model::webhook::Retry,
     queue::task::FetchBody,
     store::{
         Store,
-        deliveries::{DeliveryHandle, NextBatch, Outcome, Source},
+        deliveries::{Again, DeliveryHandle, NextBatch, Outcome, Source},
         fetches::{
             After, Child, Chunk, Committed, FetchFailure, FetchHandle, FetchStep, PageCommit,
         },

@@ -14,18 +14,18 @@ use shared::{
     },
     queue::task::FetchBody,
     store::{
-        deliveries::{DeliveryHandle, NextBatch, Outcome, Source},
+        deliveries::{Again, DeliveryHandle, NextBatch, Outcome, Source},
         fetches::{
             After, Child, Chunk, Committed, FetchFailure, FetchHandle, FetchStep, PageCommit,
         },
-        queue::{Held, LEASE, Queue},
+        queue::{LEASE, Queue},
         runs::Stopped,
     },
 };
 
 use crate::{
     LEASE_TICKS, TICK, advance, block_on, config,
-    support::{Bench, GAVE_UP, spec},
+    support::{Bench, GAVE_UP, failed, spec},
 };
 
 /// Rounds until a run of this size has ended, come what may before.

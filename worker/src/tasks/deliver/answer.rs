@@ -228,7 +228,7 @@ mod tests {
         );
         assert_eq!(asked(503, "999999999"), Plan::Pause(LONGEST_RETRY_AFTER));
         assert_eq!(
-            asked(429, "Fri, 15 Jan 2107 10:00:00 GMT"),
+            asked(429, "Sat, 15 Jan 2107 10:00:00 GMT"),
             Plan::Pause(LONGEST_RETRY_AFTER)
         );
         for (status, value) in [
