@@ -16,6 +16,8 @@ use url::Url;
 use super::{
     OutboundError, OutboundErrorKind, Response, TargetPolicy,
     resolver::{GuardedResolver, MAX_LOOKUPS},
+    tls,
+    trace::{self, Trace, TraceDials},
 };
 use crate::integration::HttpRequest;
 
@@ -145,6 +147,23 @@ impl Outbound {
         Ok(Response::new(answer, started, timeout, max_body_bytes))
     }
 
+    /// As [`Self::send`] without following redirects; `trace` tells where the time went,
+    /// also when this fails.
+    ///
+    /// # Errors
+    /// See [`OutboundErrorKind`].
+    pub async fn send_traced(
+        &self,
+        request: HttpRequest,
+        max_body_bytes: u64,
+        trace: &Trace,
+    ) -> Result<Response, OutboundError> {
+        let sending = self.send(request, Redirects::None, max_body_bytes);
+        let response = trace.follow(sending).await?;
+        trace.head_arrived();
+        Ok(response)
+    }
+
     /// One request, one answer.
     async fn exchange(&self, request: HttpRequest) -> Result<reqwest::Response, OutboundError> {
         let HttpRequest {
@@ -167,6 +186,7 @@ impl Outbound {
         let mut request = reqwest::Request::new(method, url);
         *request.headers_mut() = headers;
         *request.body_mut() = body.map(Into::into);
+        trace::started();
         client
             .execute(request)
             .await
@@ -213,6 +233,7 @@ impl Inner {
         let mut builder = reqwest::Client::builder()
             .no_proxy()
             .dns_resolver(Arc::new(resolver))
+            .connector_layer(TraceDials)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .user_agent(USER_AGENT)
@@ -227,15 +248,21 @@ impl Inner {
         if plain {
             // No handshake will happen: don't load the system's roots.
             builder = builder.tls_certs_only([]).http1_only();
+        } else {
+            let config = tls::config().map_err(|error| no_roots(&error.to_string()))?;
+            builder = builder.tls_backend_preconfigured(config);
         }
-        builder.build().map_err(|error| {
-            let detail = OutboundError::from_reqwest(&error).message;
-            OutboundError::new(
-                OutboundErrorKind::Tls,
-                format!("no TLS roots; install the package ca-certificates ({detail})"),
-            )
-        })
+        builder
+            .build()
+            .map_err(|error| no_roots(&OutboundError::from_reqwest(&error).message))
     }
+}
+
+fn no_roots(detail: &str) -> OutboundError {
+    OutboundError::new(
+        OutboundErrorKind::Tls,
+        format!("no TLS roots; install the package ca-certificates ({detail})"),
+    )
 }
 
 /// Where a 3xx leads, when that is the same scheme, host and port.

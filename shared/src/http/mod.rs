@@ -24,6 +24,8 @@ mod resolver;
 mod response;
 mod retry_after;
 pub mod serve;
+mod tls;
+mod trace;
 
 pub use client::is_reserved_header;
 pub use client::{
@@ -33,3 +35,4 @@ pub use error::{OutboundError, OutboundErrorKind};
 pub use guard::{MAX_URL_BYTES, TargetPolicy};
 pub use response::Response;
 pub use retry_after::retry_after;
+pub use trace::{Phase, Timings, Trace};

@@ -4,6 +4,7 @@
 //! something else a moment later (rebinding) gains nothing.
 
 use std::{
+    error::Error,
     net::{SocketAddr, ToSocketAddrs},
     sync::Arc,
 };
@@ -11,7 +12,10 @@ use std::{
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::Semaphore;
 
-use super::guard::{Admission, TargetPolicy};
+use super::{
+    guard::{Admission, TargetPolicy},
+    trace,
+};
 
 /// Look-ups at once in one process. Each holds a thread until the system's
 /// resolver answers, and tokio's blocking pool (512 threads) has other users.
@@ -42,18 +46,28 @@ impl Resolve for GuardedResolver {
         let (policy, port, plain) = (self.policy.clone(), self.port, self.plain);
         let lookups = self.lookups.clone();
         Box::pin(async move {
-            let permit = lookups.acquire_owned().await?;
-            let found = tokio::task::spawn_blocking(move || {
-                // Held until the system answers, also when the caller has given up.
-                let _permit = permit;
-                (name.as_str(), 0).to_socket_addrs()
-            })
-            .await?
-            .map_err(|error| LookupFailed(error.to_string()))?;
-            let admitted = admit(policy.admission(port, plain), found)?;
-            Ok(Box::new(admitted.into_iter()) as Addrs)
+            trace::lookup_began();
+            let found = look_up(name, lookups).await;
+            let admitted = found.and_then(|found| Ok(admit(policy.admission(port, plain), found)?));
+            trace::lookup_ended(admitted.is_ok());
+            Ok(Box::new(admitted?.into_iter()) as Addrs)
         })
     }
+}
+
+async fn look_up(
+    name: Name,
+    lookups: Arc<Semaphore>,
+) -> Result<std::vec::IntoIter<SocketAddr>, Box<dyn Error + Send + Sync>> {
+    let permit = lookups.acquire_owned().await?;
+    let found = tokio::task::spawn_blocking(move || {
+        // Held until the system answers, also when the caller has given up.
+        let _permit = permit;
+        (name.as_str(), 0).to_socket_addrs()
+    })
+    .await?
+    .map_err(|error| LookupFailed(error.to_string()))?;
+    Ok(found)
 }
 
 /// What of `found` may be dialled.
