@@ -4,10 +4,12 @@
 //! events, so a test shows what a delivery would meet. Nothing here knows the store.
 
 mod headers;
+mod record;
 mod send;
 mod target;
 
 pub use self::{
-    send::{ANSWER_BYTES, Answered, Attempt, Failed, Message, send},
+    record::Sent,
+    send::{ANSWER_BYTES, Answered, Attempt, Exchange, Failed, Message, send},
     target::{Target, TargetError},
 };

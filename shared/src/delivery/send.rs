@@ -8,8 +8,10 @@ use http::{HeaderMap, StatusCode, header};
 use super::{Target, headers::headers};
 use crate::{
     clock::Timestamp,
-    http::{Outbound, OutboundErrorKind, Redirects},
+    http::{Outbound, OutboundError, OutboundErrorKind, Timings, Trace},
     integration::HttpRequest,
+    model::attempt::Phase,
+    seal::signature::SigningKey,
 };
 
 /// Bytes of an answer that are read at most; the rest is of no interest to a sender.
@@ -29,6 +31,23 @@ pub struct Attempt {
     pub result: Result<Answered, Failed>,
     /// From the start of the look-up to the end of the answer.
     pub elapsed: Duration,
+    pub exchange: Exchange,
+}
+
+/// What was seen of the exchange, however it ended.
+#[derive(Debug, Clone, Default)]
+pub struct Exchange {
+    /// When it began.
+    pub at: Timestamp,
+    /// The part in which it ended; `None` when it never began.
+    pub phase: Option<Phase>,
+    pub timings: Timings,
+    /// Bytes of the body that were handed to the connection; 0 when there was none.
+    pub bytes_sent: u64,
+    /// Bytes of the answer's body that were read, decoded.
+    pub bytes_received: u64,
+    /// Names of the keys it was signed with.
+    pub key_ids: Vec<String>,
 }
 
 /// An answer that arrived whole, or up to [`ANSWER_BYTES`], in time.
@@ -53,11 +72,26 @@ pub struct Failed {
 /// Sends `message` once. The timestamp and the signatures are fresh at every
 /// attempt, the id and the bytes are not.
 pub async fn send(outbound: &Outbound, target: &Target, message: &Message) -> Attempt {
-    let began = Instant::now();
-    let result = exchange(outbound, target, message).await;
+    let (at, began) = (Timestamp::now(), Instant::now());
+    let trace = Trace::default();
+    let mut received = 0;
+    let result = exchange(outbound, target, message, at, &trace, &mut received).await;
+    let sent = if trace.connected() {
+        message.body.len()
+    } else {
+        0
+    };
     Attempt {
         result,
         elapsed: began.elapsed(),
+        exchange: Exchange {
+            at,
+            phase: trace.phase(),
+            timings: trace.timings(),
+            bytes_sent: sent as u64,
+            bytes_received: received,
+            key_ids: target.keys.iter().map(SigningKey::key_id).collect(),
+        },
     }
 }
 
@@ -65,13 +99,15 @@ async fn exchange(
     outbound: &Outbound,
     target: &Target,
     message: &Message,
+    at: Timestamp,
+    trace: &Trace,
+    received: &mut u64,
 ) -> Result<Answered, Failed> {
-    let headers =
-        headers(target, &message.id, &message.body, Timestamp::now()).map_err(|error| Failed {
-            kind: OutboundErrorKind::Protocol,
-            status: None,
-            message: format!("the headers can't be made: {error}"),
-        })?;
+    let headers = headers(target, &message.id, &message.body, at).map_err(|error| Failed {
+        kind: OutboundErrorKind::Protocol,
+        status: None,
+        message: format!("the headers can't be made: {error}"),
+    })?;
     let request = HttpRequest {
         method: http::Method::POST,
         url: target.url.clone(),
@@ -81,17 +117,19 @@ async fn exchange(
         shown_url: None,
     };
     let mut response = outbound
-        .send(request, Redirects::None, ANSWER_BYTES as u64)
+        .send_traced(request, ANSWER_BYTES as u64, trace)
         .await
         .map_err(|error| Failed {
             kind: error.kind,
             status: None,
-            message: error.message,
+            message: located(&error, trace),
         })?;
     let (status, headers) = (response.status, response.headers.clone());
     // A success counts once its whole answer (or the bound of it) has arrived in time; a reset before
     // that is a failure, since the receiver may have failed in the middle.
-    match response.prefix(ANSWER_BYTES).await {
+    let body = response.prefix(ANSWER_BYTES).await;
+    *received = response.bytes_read();
+    match body {
         Ok(body) => Ok(Answered {
             status,
             headers,
@@ -100,8 +138,18 @@ async fn exchange(
         Err(error) => Err(Failed {
             kind: error.kind,
             status: Some(status),
-            message: format!("after status {status}: {error}"),
+            message: format!("after status {status}: {}", located(&error, trace)),
         }),
+    }
+}
+
+/// What went wrong; of a deadline, where it passed.
+fn located(error: &OutboundError, trace: &Trace) -> String {
+    match trace.phase() {
+        Some(phase) if error.kind == OutboundErrorKind::Timeout => {
+            format!("{error} (in the phase `{}`)", phase.as_str())
+        }
+        _ => error.message.clone(),
     }
 }
 

@@ -35,4 +35,4 @@ pub use error::{OutboundError, OutboundErrorKind};
 pub use guard::{MAX_URL_BYTES, TargetPolicy};
 pub use response::Response;
 pub use retry_after::retry_after;
-pub use trace::{Phase, Timings, Trace};
+pub use trace::{Timings, Trace};

@@ -37,8 +37,9 @@ pub(super) fn config() -> Result<ClientConfig, rustls::Error> {
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config.resumption =
-        Resumption::store(Arc::new(TracedSessions(ClientSessionMemoryCache::new(SESSIONS))));
+    config.resumption = Resumption::store(Arc::new(TracedSessions(ClientSessionMemoryCache::new(
+        SESSIONS,
+    ))));
     Ok(config)
 }
 

@@ -19,48 +19,20 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
+use crate::model::attempt::Phase;
+
 tokio::task_local! {
     static TRACE: Trace;
-}
-
-/// A part of an exchange, in the order in which they come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Looking the name up; a place among the look-ups of this process included.
-    Dns,
-    /// Connecting by TCP, to one address after the other.
-    Connect,
-    /// The TLS handshake.
-    Tls,
-    /// Sending the request and waiting for the head of the answer.
-    Headers,
-    /// Reading the answer's body.
-    Body,
-}
-
-impl Phase {
-    /// The word for people and stored errors.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dns => "dns",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Headers => "headers",
-            Self::Body => "body",
-        }
-    }
 }
 
 /// How long the parts took; `None` for one that did not happen, as on a connection
 /// that was kept, or that did not end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
+    /// A place among the look-ups of this process included.
     pub dns: Option<Duration>,
     pub connect: Option<Duration>,
     pub tls: Option<Duration>,

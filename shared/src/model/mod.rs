@@ -6,6 +6,7 @@
 //! from outside with every fault at once.
 
 pub mod account;
+pub mod attempt;
 pub mod cron_trigger;
 pub mod dead_letter;
 pub mod event;

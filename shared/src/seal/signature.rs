@@ -5,7 +5,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{SealError, Secret, token::WEBHOOK_SECRET_PREFIX};
@@ -17,7 +17,14 @@ pub struct SigningKey {
     standard: Hmac<Sha256>,
     /// Keyed with the secret's text as shown.
     text: Hmac<Sha256>,
+    id: String,
 }
+
+/// What the name of a key starts with.
+const KEY_ID_PREFIX: &str = "k_";
+/// Bytes of a secret's hash in the name of its key: enough to tell the few keys of a webhook apart, far too
+/// few to say anything about 24 random bytes.
+const KEY_ID_BYTES: usize = 4;
 
 impl SigningKey {
     /// # Errors
@@ -35,7 +42,14 @@ impl SigningKey {
         Ok(Self {
             standard: keyed(&bytes)?,
             text: keyed(text.as_bytes())?,
+            id: key_id(text),
         })
+    }
+
+    /// The public name of this key: `k_` and 8 hex digits of the SHA-256 of the secret's text.
+    #[must_use]
+    pub fn key_id(&self) -> String {
+        self.id.clone()
     }
 
     /// `v1,<base64>` over `id.timestamp.body` (Standard Webhooks 1.0).
@@ -58,6 +72,11 @@ impl SigningKey {
         mac.update(body);
         mac.finalize().into_bytes().into()
     }
+}
+
+fn key_id(secret: &str) -> String {
+    let hash = Sha256::digest(secret.as_bytes());
+    format!("{KEY_ID_PREFIX}{}", hex::encode(&hash[..KEY_ID_BYTES]))
 }
 
 impl std::fmt::Debug for SigningKey {
@@ -134,6 +153,13 @@ mod tests {
             key.standard_webhooks("a", 2, b"x")
         );
         assert_eq!(format!("{key:?}"), "[redacted]");
+    }
+
+    #[test]
+    fn a_key_has_a_name_that_anybody_with_the_secret_can_make() {
+        // printf whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw | sha256sum | cut -c 1-8
+        let key = SigningKey::new(&secret()).expect("a secret");
+        assert_eq!(key.key_id(), "k_96ad2ccd");
     }
 
     #[test]

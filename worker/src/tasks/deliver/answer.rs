@@ -172,6 +172,7 @@ mod tests {
                 body: body.to_owned().into(),
             }),
             elapsed: Duration::ZERO,
+            exchange: shared::delivery::Exchange::default(),
         }
     }
 
