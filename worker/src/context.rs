@@ -23,7 +23,7 @@ use shared::{
     },
     plan::Plan,
     seal::{SealError, Sealer},
-    store::{Store, StoreError, deliveries::Source},
+    store::{Store, StoreError, attempts::AttemptLog, deliveries::Source},
     submit::Submitter,
 };
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
@@ -49,6 +49,8 @@ fn computing_at_once() -> usize {
 pub struct Context {
     pub store: Store,
     pub outbound: Outbound,
+    /// What was tried lately.
+    pub attempts: AttemptLog,
     bodies: Arc<Semaphore>,
     computing: Semaphore,
     sealer: Sealer,
@@ -122,11 +124,13 @@ impl Context {
         outbound: Outbound,
         sealer: Sealer,
         catalog: Catalog,
+        attempts: AttemptLog,
         retention_days: u32,
     ) -> Self {
         Self {
             store,
             outbound,
+            attempts,
             bodies: Arc::new(Semaphore::new(BODIES_AT_ONCE)),
             computing: Semaphore::new(computing_at_once()),
             sealer,
@@ -368,13 +372,18 @@ impl DeliveredSource {
         }
     }
 
+    #[must_use]
+    pub fn run(&self) -> Option<RunId> {
+        match self {
+            Self::Run(run) => Some(run.spec().id),
+            Self::Outbox { .. } => None,
+        }
+    }
+
     /// For logs.
     #[must_use]
     pub fn run_id(&self) -> Option<String> {
-        match self {
-            Self::Run(run) => Some(run.spec().id.to_string()),
-            Self::Outbox { .. } => None,
-        }
+        self.run().map(|run| run.to_string())
     }
 }
 

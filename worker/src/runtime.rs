@@ -19,7 +19,7 @@ use shared::{
         ClaimLoop, LeaseKeeper, Leased, WAITING_PLACES, WakeListener, apalis_backend::QueueBackend,
     },
     seal::Sealer,
-    store::{Store, StoreError, queue::Queue},
+    store::{Store, StoreError, attempts::attempt_log, queue::Queue},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -52,7 +52,15 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
     }
 
     let retention_days = settings.retention_days;
-    let context = Context::new(store.clone(), outbound, sealer, catalog, retention_days);
+    let (attempts, attempt_writer) = attempt_log(retention_days);
+    let context = Context::new(
+        store.clone(),
+        outbound,
+        sealer,
+        catalog,
+        attempts,
+        retention_days,
+    );
     let context = Arc::new(context);
     let background = CancellationToken::new();
     let keeper = LeaseKeeper::default();
@@ -63,6 +71,9 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
         helpers.spawn(async move { keeper.run(&store, stop).await });
         let (store, wake, stop) = (context.store.clone(), wake.clone(), background.clone());
         helpers.spawn(async move { wake.run(&store, stop).await });
+        // Stops with the keeper, after the last attempt.
+        let (store, stop) = (context.store.clone(), background.clone());
+        helpers.spawn(async move { attempt_writer.run(&store, stop).await });
         let (store, stop) = (context.store.clone(), shutdown.clone());
         helpers.spawn(async move { maintenance::run(&store, stop).await });
         helpers.spawn(cron::run(context.clone(), shutdown.clone()));

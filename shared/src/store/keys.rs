@@ -41,13 +41,17 @@
 //! | `parked` | set | webhooks with parked tasks |
 //! | `dead:<webhook>` | zset | dead letters of a webhook, in the order of their ids |
 //! | `dead_letter:<event>` | hash | one dead letter with its bytes |
+//! | `attempts:<webhook>:delivered`, `attempts:<webhook>:failed` | stream | the newest attempts at a webhook, as JSON |
 //! | `watermark:<account>:<job>` | hash | resource → `previous_run_date` |
 //! | `environment:<env>:run` | zset | runs of an environment |
 //! | `document:<hash>` | string | an integration document |
 //! | `clock_shift` | string | milliseconds tests add to Redis's clock |
 
-use crate::ids::{
-    AccountId, CronTriggerId, EnvironmentId, EventId, RunId, SyncJobId, WebhookId, WorkflowId,
+use crate::{
+    ids::{
+        AccountId, CronTriggerId, EnvironmentId, EventId, RunId, SyncJobId, WebhookId, WorkflowId,
+    },
+    model::attempt::AttemptOutcome,
 };
 
 /// The keys under one prefix.
@@ -172,6 +176,16 @@ impl Keys {
     #[must_use]
     pub fn dead_letter(&self, event: EventId) -> String {
         self.join(&["dead_letter", &event.to_string()])
+    }
+
+    /// The log of attempts at a webhook that ended so.
+    #[must_use]
+    pub fn attempts(&self, webhook: WebhookId, outcome: AttemptOutcome) -> String {
+        let outcome = match outcome {
+            AttemptOutcome::Delivered => "delivered",
+            AttemptOutcome::Failed => "failed",
+        };
+        self.join(&["attempts", &webhook.to_string(), outcome])
     }
 
     #[must_use]

@@ -6,6 +6,7 @@
 //! made meanwhile ends in [`StoreError::Unavailable`], never in a hang.
 
 pub mod accounts;
+pub mod attempts;
 mod connection;
 pub mod cron;
 mod dead_letters;

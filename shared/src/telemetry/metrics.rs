@@ -26,6 +26,8 @@ pub const RECORDS_FETCHED: &str = "syncline_records_fetched_total";
 pub const RECORDS_DELIVERED: &str = "syncline_records_delivered_total";
 /// Attempts at delivering an event; label [`OUTCOME`].
 pub const DELIVERIES: &str = "syncline_deliveries_total";
+/// Attempts that the log of attempts did not take.
+pub const LOST_ATTEMPTS: &str = "syncline_lost_attempts_total";
 /// One exchange with a receiver.
 pub const DELIVERY_DURATION: &str = "syncline_delivery_duration_seconds";
 /// One exchange with a source.
@@ -134,6 +136,10 @@ fn describe() {
     describe_counter!(RECORDS_FETCHED, "Records committed from sources.");
     describe_counter!(RECORDS_DELIVERED, "Records acknowledged by receivers.");
     describe_counter!(DELIVERIES, "Attempts at delivering an event, by outcome.");
+    describe_counter!(
+        LOST_ATTEMPTS,
+        "Attempts that could not be written to the log of attempts."
+    );
     describe_histogram!(
         DELIVERY_DURATION,
         Unit::Seconds,

@@ -18,6 +18,7 @@ use shared::{
     seal::Sealer,
     store::{
         PageRequest, Store,
+        attempts::attempt_log,
         cron::{CRON_LEASE, TriggerState},
         objects::Object,
         queue::{LEASE, Queue},
@@ -57,7 +58,7 @@ impl Bench {
         let outbound = Outbound::new(policy).expect("a client");
         let sealer = Sealer::new(Sealer::new_master_key().expose()).expect("a sealer");
         let catalog = Catalog::new(documents(None).expect("documents")).expect("a catalog");
-        let context = Context::new(store, outbound, sealer, catalog, 14);
+        let context = Context::new(store, outbound, sealer, catalog, attempt_log(14).0, 14);
         let bench = Self {
             context: Arc::new(context),
         };

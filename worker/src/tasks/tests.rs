@@ -10,6 +10,7 @@ use shared::{
     queue::{Slot, task::FetchBody},
     seal::Sealer,
     store::{
+        attempts::attempt_log,
         queue::{Claim, LEASE, MAX_RESCUES, Queue},
         runs::{NodeLayout, RunStart},
     },
@@ -45,6 +46,7 @@ impl Bench {
                 outbound,
                 sealer,
                 Catalog::default(),
+                attempt_log(14).0,
                 14,
             )),
             spec,

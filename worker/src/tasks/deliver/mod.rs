@@ -19,7 +19,7 @@ use std::{
 
 use shared::{
     clock::Timestamp,
-    delivery::{self, Attempt, Message, Target},
+    delivery::{self, Attempt, Message, Sent, Target},
     model::{
         dead_letter::Cause,
         event::{self, Batch, single_records, split_chunk},
@@ -160,6 +160,13 @@ impl Delivery<'_> {
             body,
         };
         let attempt = self.send(batch, &webhook, &message).await;
+        self.context.attempts.note(attempt.record(&Sent {
+            webhook: self.source.webhook(),
+            event: batch.event,
+            event_type: &batch.event_type,
+            run: self.source.run(),
+            number: batch.attempts + 1,
+        }));
         // A task that waited has no slot any more, so its turn is over.
         let go_on = !self.waited && Instant::now() < turn_ends;
         self.settle(batch, &webhook, &message.body, attempt, go_on)
