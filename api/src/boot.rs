@@ -21,11 +21,12 @@ use shared::{
     store::{Store, StoreError, tokens::Bootstrap},
     telemetry::metrics_handle,
 };
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::{self, Ports},
-    state::AppState,
+    state::{AppState, TESTS_AT_ONCE},
 };
 
 /// Between two attempts to reach Redis at the start.
@@ -52,6 +53,7 @@ pub async fn run(
         sealer: Sealer::new(settings.master_key.expose())
             .context("the master key can't be used")?,
         outbound: Outbound::new(targets.clone()).context("the outbound client can't be made")?,
+        tests: Arc::new(Semaphore::new(TESTS_AT_ONCE)),
         targets,
         catalog: Arc::new(Catalog::new(documents(
             settings.integrations_dir.as_deref(),

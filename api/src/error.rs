@@ -167,6 +167,13 @@ impl ApiError {
         error
     }
 
+    /// As many as may be are being worked on.
+    pub fn too_many_requests(message: impl Into<String>, wait: Duration) -> Self {
+        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
+        error.0.retry_after = Some(wait);
+        error
+    }
+
     /// The state of things forbids it.
     pub fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", message)

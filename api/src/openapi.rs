@@ -39,6 +39,7 @@ pub struct List<T> {
     paths(
         webhooks::list::list, webhooks::create::create, webhooks::get::get, webhooks::update::update,
         webhooks::delete::delete, webhooks::rotate_secret::rotate_secret, webhooks::dead_letters::dead_letters,
+        webhooks::attempts::attempts, webhooks::test::test, webhooks::test::test_named,
         integrations::list::list, integrations::put::create, integrations::get::get, integrations::put::put,
         integrations::delete::delete, integrations::capabilities::capabilities,
         accounts::list::list, accounts::create::create, accounts::get::get, accounts::update::update,

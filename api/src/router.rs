@@ -47,6 +47,8 @@ pub fn configure(config: &mut ServiceConfig, figures: Figures) {
                 .post(webhooks::create::create)
                 .done(),
         )
+        // Before `{id}`, which would take it.
+        .service(at("/webhook/test").post(webhooks::test::test_named).done())
         .service(
             at("/webhook/{id}")
                 .get(webhooks::get::get)
@@ -57,6 +59,16 @@ pub fn configure(config: &mut ServiceConfig, figures: Figures) {
         .service(
             at("/webhook/{id}/rotate-secret")
                 .post(webhooks::rotate_secret::rotate_secret)
+                .done(),
+        )
+        .service(
+            at("/webhook/{id}/test")
+                .post(webhooks::test::test)
+                .done(),
+        )
+        .service(
+            at("/webhook/{id}/attempt")
+                .get(webhooks::attempts::attempts)
                 .done(),
         )
         .service(

@@ -13,6 +13,10 @@ use shared::{
     submit::Submitter,
     telemetry::MetricsHandle,
 };
+use tokio::sync::Semaphore;
+
+/// Test events that one process sends at once; each may take as long as its webhook's `timeout_ms`.
+pub const TESTS_AT_ONCE: usize = 8;
 
 /// One per process; cheap to clone.
 #[derive(Clone)]
@@ -21,8 +25,10 @@ pub struct AppState {
     /// Whether the settings of Redis were found to be safe; until then it isn't used.
     pub store_checked: Arc<AtomicBool>,
     pub sealer: Sealer,
-    /// For the checks of integrated accounts.
+    /// For the checks of integrated accounts and test events.
     pub outbound: Outbound,
+    /// Places for test events, [`TESTS_AT_ONCE`].
+    pub tests: Arc<Semaphore>,
     /// For the URLs that clients give.
     pub targets: TargetPolicy,
     pub catalog: Arc<Catalog>,

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::state::AppState;
+use api::state::{AppState, TESTS_AT_ONCE};
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 use shared::catalog::Catalog;
@@ -18,6 +18,7 @@ use shared::{
     store::Store,
     testing,
 };
+use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// What every path starts with.
@@ -110,6 +111,7 @@ pub async fn start_on(store: Store) -> Api {
         store_checked: Arc::new(true.into()),
         sealer: Sealer::new(Sealer::new_master_key().expose()).expect("a key"),
         outbound: Outbound::new(targets.clone()).expect("a client"),
+        tests: Arc::new(Semaphore::new(TESTS_AT_ONCE)),
         targets,
         catalog: Arc::new(catalog()),
         retention_days: 14,

@@ -40,7 +40,7 @@ pub const EVENT_TYPES: &[&str] = &[
     "integrated_account:reactivated",
     "sync_job_cron_trigger:failed",
     WEBHOOK_DISABLED,
-    "test",
+    TEST,
 ];
 
 /// Stands for the event types of a run that makes none.
@@ -64,7 +64,12 @@ pub const TERMINAL: [&str; 3] = [
 ];
 /// A webhook was switched off because of its receiver.
 pub const WEBHOOK_DISABLED: &str = "webhook:disabled";
+/// Sent on request, to try a webhook.
+pub const TEST: &str = "test";
 pub const RATE_LIMITED: &str = "sync_job_run:rate_limited";
+
+/// What the payload of a [`TEST`] event says.
+const TEST_MESSAGE: &str = "This is a test of your webhook; nothing needs to be done.";
 
 /// What the payload of every event of a run begins with.
 const COMMON: [&str; 5] = [
@@ -314,25 +319,44 @@ pub fn environment_event(
     let (at, payload) = chunk.split_once(' ').ok_or(UnreadableChunk(0))?;
     let at = at.parse().map_err(|_| UnreadableChunk(0))?;
     let mut bytes = Vec::with_capacity(payload.len() + 512);
-    envelope(&mut bytes, batch, Timestamp(at), environment, webhook);
+    envelope(
+        &mut bytes,
+        batch.event,
+        &batch.event_type,
+        Timestamp(at),
+        environment,
+        webhook,
+    );
     bytes.extend_from_slice(b",\"payload\":");
     bytes.extend_from_slice(payload.as_bytes());
     bytes.push(b'}');
     Ok(bytes)
 }
 
+/// The bytes of a [`TEST`] event; its time is that of its id.
+pub fn test_event(environment: EnvironmentId, webhook: WebhookId, event: EventId) -> Vec<u8> {
+    let at = Timestamp(i64::try_from(event.timestamp_ms()).unwrap_or(i64::MAX));
+    let mut bytes = Vec::with_capacity(512);
+    envelope(&mut bytes, event, TEST, at, environment, webhook);
+    bytes.extend_from_slice(b",\"payload\":{\"message\":");
+    push_json(&mut bytes, &TEST_MESSAGE);
+    bytes.extend_from_slice(b"}}");
+    bytes
+}
+
 /// The envelope before its payload.
 fn envelope(
     bytes: &mut Vec<u8>,
-    batch: &Batch,
+    event: EventId,
+    event_type: &str,
     at: Timestamp,
     environment: EnvironmentId,
     webhook: WebhookId,
 ) {
     let fields: [(&str, String); 6] = [
-        ("{\"id\":", batch.event.to_string()),
-        (",\"event\":", batch.event_type.clone()),
-        (",\"event_type\":", batch.event_type.clone()),
+        ("{\"id\":", event.to_string()),
+        (",\"event\":", event_type.to_owned()),
+        (",\"event_type\":", event_type.to_owned()),
         (",\"created_at\":", at.to_string()),
         (",\"environment_id\":", environment.to_string()),
         (",\"webhook_id\":", webhook.to_string()),
@@ -346,7 +370,14 @@ fn envelope(
 /// The envelope up to and including the payload's common fields, payload still open.
 fn open_envelope(bytes: &mut Vec<u8>, spec: &RunSpec, batch: &Batch) {
     let at = Timestamp(batch.created_ms);
-    envelope(bytes, batch, at, spec.environment_id, spec.webhook_id);
+    envelope(
+        bytes,
+        batch.event,
+        &batch.event_type,
+        at,
+        spec.environment_id,
+        spec.webhook_id,
+    );
     let payload: [(&str, String); 5] = [
         (",\"payload\":{\"sync_job_run_id\":", spec.id.to_string()),
         (",\"sync_job_id\":", spec.sync_job_id.to_string()),
@@ -635,6 +666,22 @@ mod tests {
         assert_eq!(
             value["payload"]["sync_job_run_id"],
             "run_00000000000000000000000001"
+        );
+    }
+
+    #[test]
+    fn a_test_event_has_the_same_bytes_for_the_same_id() {
+        let (environment, webhook) = (spec().environment_id, spec().webhook_id);
+        let event = EventId::from_bits(1_714_564_800_007 << 80);
+        let bytes = test_event(environment, webhook, event);
+        assert_eq!(bytes, test_event(environment, webhook, event));
+        let value: Value = serde_json::from_slice(&bytes).expect("JSON");
+        assert_eq!(
+            value,
+            json!({
+                "id": event, "event": "test", "event_type": "test", "created_at": "2024-05-01T12:00:00.007Z",
+                "environment_id": environment, "webhook_id": webhook, "payload": {"message": TEST_MESSAGE},
+            })
         );
     }
 

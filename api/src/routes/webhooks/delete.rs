@@ -10,7 +10,7 @@ use crate::{
     routes::Deleted,
 };
 
-/// Deletes a webhook. No further run can be made for it.
+/// Deletes a webhook and its log of attempts. No further run can be made for it.
 #[utoipa::path(
     delete, path = "/api/v1/ipaas/webhook/{id}", tag = "webhook", operation_id = "delete_webhook",
     responses((status = 200, description = "Deleted", body = Deleted))
@@ -25,5 +25,9 @@ pub async fn delete(caller: Caller<Write>) -> Result<HttpResponse, ApiError> {
         .delete::<Webhook>(caller.environment, id, |_| {})
         .await?;
     deleted.ok_or_else(|| ApiError::not_found("webhook"))?;
+    // The webhook is gone either way; what is not removed here expires.
+    if let Err(error) = caller.state.store.forget_attempts(id).await {
+        tracing::warn!(%error, webhook.id = %id, "the attempts at a deleted webhook could not be removed");
+    }
     Ok(Answer::deleted(id)?.into())
 }
