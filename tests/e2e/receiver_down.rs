@@ -155,3 +155,55 @@ async fn retry_after_is_kept_for_the_whole_webhook() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_attempt_is_listed_with_what_came_of_it() -> Result<()> {
+    let sync = Syncing::of_shop(SHOP, impatient()).await?;
+    let busy = Answer::Full {
+        status: 500,
+        headers: Vec::new(),
+        body: b"the database is away".to_vec(),
+    };
+    sync.receiver.answer_next([busy, Answer::Status(302)]);
+    let run = sync.start_run().await?;
+    sync.finish(&run).await?;
+    let event = sync.receiver.deliveries()[0].event()["id"].clone();
+    let path = format!(
+        "/webhook/{}/attempt?sync_job_run_id={run}&event_id={}",
+        sync.webhook,
+        event.as_str().expect("an id")
+    );
+    let deadline = tokio::time::Instant::now() + LONG;
+    // The log is written beside the deliveries, a moment later.
+    let attempts = loop {
+        let list = sync.rest.get(&path).await?;
+        let attempts = list["result"].as_array().expect("rows").clone();
+        if attempts.len() == 3 {
+            break attempts;
+        }
+        anyhow::ensure!(
+            tokio::time::Instant::now() < deadline,
+            "not every attempt is listed: {list}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let told: Vec<_> = attempts
+        .iter()
+        .map(|attempt| {
+            assert_eq!(attempt["sync_job_run_id"], run.as_str());
+            assert_eq!(attempt["event"], "sync_job_run:created");
+            let fields = ["attempt", "outcome", "status_code", "answer"];
+            (
+                fields.map(|field| attempt[field].clone()),
+                attempt["error"]["kind"].clone(),
+            )
+        })
+        .collect();
+    let expected = json!([
+        [[3, "delivered", 200, ""], null],
+        [[2, "failed", 302, ""], "3xx"],
+        [[1, "failed", 500, "the database is away"], "5xx"],
+    ]);
+    assert_eq!(json!(told), expected);
+    Ok(())
+}
