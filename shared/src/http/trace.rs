@@ -305,3 +305,70 @@ where
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// A dial that ends when it is told to, with what it is told.
+    type Told = oneshot::Receiver<Result<(), ()>>;
+
+    async fn dial(told: Told) -> Result<(), ()> {
+        told.await.unwrap_or(Err(()))
+    }
+
+    #[tokio::test]
+    async fn a_dial_within_its_exchange_leaves_its_figures() {
+        let trace = Trace::default();
+        let (tell, told) = oneshot::channel();
+        let mut connector = TraceDials.layer(tower::service_fn(dial));
+        let exchange = trace.follow(async {
+            started();
+            let dialling = connector.call(told);
+            lookup_began();
+            lookup_ended(true);
+            assert_eq!(trace.phase(), Some(Phase::Connect));
+            tls_began();
+            assert_eq!(trace.phase(), Some(Phase::Tls));
+            tell.send(Ok(())).expect("a dial that waits");
+            dialling.await
+        });
+        assert_eq!(exchange.await, Ok(()));
+        assert_eq!(trace.phase(), Some(Phase::Headers));
+        trace.head_arrived();
+        let timings = trace.timings();
+        assert!(timings.dns.is_some() && timings.connect.is_some());
+        assert!(timings.tls.is_some() && timings.first_byte.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_dial_that_goes_on_without_its_exchange_leaves_none() {
+        let trace = Trace::default();
+        let (tell, told) = oneshot::channel();
+        let mut connector = TraceDials.layer(tower::service_fn(dial));
+        let mut begun = None;
+        let exchange = trace.follow(async {
+            started();
+            let dialling = begun.insert(connector.call(told));
+            lookup_began();
+            assert!(futures::poll!(dialling).is_pending());
+        });
+        exchange.await;
+        let dialling = begun.expect("a dial");
+        assert_eq!(trace.phase(), Some(Phase::Dns));
+        // What the pool does when another connection gets free first.
+        let left = tokio::spawn(dialling);
+        tell.send(Ok(())).expect("a dial that waits");
+        assert_eq!(left.await.expect("an end"), Ok(()));
+        assert_eq!(trace.phase(), Some(Phase::Headers));
+        trace.head_arrived();
+        let timings = trace.timings();
+        assert_eq!(
+            (timings.dns, timings.connect, timings.tls),
+            (None, None, None)
+        );
+        assert!(timings.first_byte.is_some());
+    }
+}

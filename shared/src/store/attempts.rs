@@ -4,7 +4,8 @@
 //! State: two streams a webhook, the newest [`KEPT_DELIVERED`] attempts that
 //! succeeded and the newest [`KEPT_FAILED`] that didn't, so that successes don't push
 //! failures out. An entry is one [`AttemptRecord`] as JSON. A stream expires when
-//! nothing was written to it for the retention time, and goes with its webhook.
+//! nothing was written to it for the retention time, and goes with its webhook; what a
+//! worker still writes then, about a delivery that was under way, expires too.
 //!
 //! The log proves nothing and holds up nothing: [`AttemptLog::note`] never waits, and
 //! an attempt that can't be written (the queue to the writer is full, Redis is away or
