@@ -190,8 +190,8 @@ pub struct Delivery {
     /// Streams sent at the same time.
     #[schema(minimum = 1, maximum = 64, default = 8)]
     pub concurrency: u32,
-    /// Unacknowledged batches of one stream; more than 1 is not supported yet.
-    #[schema(minimum = 1, maximum = 1, default = 1)]
+    /// Unacknowledged batches of one stream. With more than 1 they may arrive out of order; `seq` says where they belong.
+    #[schema(minimum = 1, maximum = 16, default = 1)]
     pub window: u32,
     /// Requests a second at most, spread evenly, over all workers and streams.
     #[schema(minimum = 1, maximum = 1000)]
@@ -420,17 +420,9 @@ fn read_delivery(fields: &mut Fields<'_>, faults: &mut Faults) -> Delivery {
         linger_ms: number("linger_ms", 0..=10_000, defaults.linger_ms),
         timeout_ms: number("timeout_ms", 1000..=60_000, defaults.timeout_ms),
         concurrency: number("concurrency", 1..=64, defaults.concurrency),
+        window: number("window", 1..=16, defaults.window),
         ..defaults
     };
-    if fields
-        .value("window")
-        .is_some_and(|window| window.as_u64() != Some(1))
-    {
-        faults.push(
-            fields.pointer("window"),
-            "must be 1; more is not supported yet",
-        );
-    }
     delivery.rate_per_second = fields
         .integer("rate_per_second", 1..=1000, faults)
         .and_then(|number| u32::try_from(number).ok());
@@ -495,7 +487,7 @@ mod tests {
         let found = faults_of(&json!({
             "event_types": ["sync_job_run:recrd"],
             "headers": {"Webhook-Id": "1", "x-ok": "fine", "bad name": "1", "x-line": "a\r\nb"},
-            "delivery": {"batch_records": 0, "windw": 1, "window": 2, "retry": {"first_ms": 60000, "max_ms": 1000}},
+            "delivery": {"batch_records": 0, "windw": 1, "window": 17, "rate_per_second": 0, "retry": {"first_ms": 60000, "max_ms": 1000}},
             "secret": "mine", "targeturl": "x",
         }));
         let pointers: Vec<&str> = found.iter().map(|(pointer, _)| pointer.as_str()).collect();
@@ -510,6 +502,7 @@ mod tests {
                 "/headers/x-line",
                 "/delivery/batch_records",
                 "/delivery/window",
+                "/delivery/rate_per_second",
                 "/delivery/retry/first_ms",
                 "/delivery/windw",
                 "/targeturl",

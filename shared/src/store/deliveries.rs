@@ -25,6 +25,8 @@ pub struct DeliveryHandle {
     pub stream: String,
     /// Requests a second that the webhook takes; 0: any number.
     pub per_second: u32,
+    /// Batches of the stream in flight at most.
+    pub window: u32,
 }
 
 /// Whose events a delivery task sends.
@@ -48,6 +50,8 @@ impl std::fmt::Display for Source {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NextBatch {
     Batch(Batch),
+    /// Nothing more to send now beside what the task has in flight.
+    Held,
     /// Nothing to send now; the task is gone or delayed.
     None,
     /// The lease was lost; nothing was changed.
@@ -154,19 +158,25 @@ impl Store {
             .transpose()
     }
 
-    /// The batch in flight of a stream, or a new one, frozen from now on.
+    /// A frozen batch of a stream, or a new one, frozen from now on; `in_flight`: those that the caller has already.
     ///
     /// # Errors
     /// [`super::StoreError::Unavailable`].
-    pub async fn take_batch(&self, handle: &DeliveryHandle) -> StoreResult<NextBatch> {
+    pub async fn take_batch(
+        &self,
+        handle: &DeliveryHandle,
+        in_flight: &[EventId],
+    ) -> StoreResult<NextBatch> {
         let mut call = self.call(&scripts::TAKE_BATCH);
         add_handle(&mut call, handle);
         call.arg(EventId::generate().to_string())
-            .arg(handle.per_second);
+            .arg(handle.per_second)
+            .arg(handle.window)
+            .arg(each_with_comma(in_flight));
         parse_batch("take_batch", self.invoke(&call).await?)
     }
 
-    /// Settles the batch in flight and, with `go_on`, takes the next one.
+    /// Settles a batch in flight and, with `go_on`, takes the next one; `in_flight`: the others of the caller.
     ///
     /// # Errors
     /// [`super::StoreError::Unavailable`]: it may or may not have been written; calling again is harmless (`Stale`).
@@ -176,6 +186,7 @@ impl Store {
         event: EventId,
         outcome: Outcome<'_>,
         go_on: bool,
+        in_flight: &[EventId],
     ) -> StoreResult<NextBatch> {
         let mut call = self.call(&scripts::SETTLE_BATCH);
         add_handle(&mut call, handle);
@@ -191,6 +202,7 @@ impl Store {
                 call.arg("delivered").arg(status).arg(reason).arg("");
                 call.arg(next).arg(u8::from(go_on)).arg(MAX_LISTED_EVENTS);
                 call.arg(code).arg(1).arg("").arg(handle.per_second);
+                call.arg(handle.window).arg(each_with_comma(in_flight));
                 for record in refused {
                     call.arg(record.event.to_string())
                         .arg(record.body.as_slice())
@@ -210,31 +222,36 @@ impl Store {
                 call.arg(body).arg(next).arg(u8::from(go_on));
                 call.arg(MAX_LISTED_EVENTS).arg(ends_run.unwrap_or(""));
                 call.arg(u8::from(sent)).arg(cause.as_str());
-                call.arg(handle.per_second);
+                call.arg(handle.per_second).arg(handle.window);
+                call.arg(each_with_comma(in_flight));
             }
         }
         parse_batch("settle_batch", self.invoke(&call).await?)
     }
 
-    /// Gives up sending the batch in flight as it is, which the receiver finds too large, and takes a smaller one.
-    /// `most_bytes`: of the stream's batches from now on; `parts`: of a batch of one chunk, what it falls into, each with
-    /// its number of records.
+    /// Gives up sending the batch at the head of a stream as it is, which the receiver finds too large, and takes a smaller
+    /// one; nothing else is in flight. `most_bytes`: of the stream's batches from now on; `parts`: of a batch of one chunk,
+    /// what it falls into, each with its number of records.
     ///
     /// # Errors
     /// [`super::StoreError::Unavailable`]: as [`Store::settle_batch`].
     pub async fn split_batch(
         &self,
         handle: &DeliveryHandle,
-        event: EventId,
+        batch: &Batch,
         most_bytes: u64,
         parts: &[(u64, Vec<u8>)],
     ) -> StoreResult<NextBatch> {
         let mut call = self.call(&scripts::SPLIT_BATCH);
         add_handle(&mut call, handle);
-        call.arg(event.to_string())
-            .arg(EventId::generate().to_string())
+        let smaller = batch.chunks.len().max(parts.len());
+        call.arg(batch.event.to_string())
             .arg(most_bytes)
-            .arg(handle.per_second);
+            .arg(handle.per_second)
+            .arg(smaller);
+        for _ in 0..smaller {
+            call.arg(EventId::generate().to_string());
+        }
         for (records, bytes) in parts {
             call.arg(*records).arg(bytes.as_slice());
         }
@@ -322,6 +339,10 @@ fn add_handle(call: &mut redis::ScriptInvocation<'_>, handle: &DeliveryHandle) {
         .arg(&handle.stream);
 }
 
+fn each_with_comma(events: &[EventId]) -> String {
+    events.iter().map(|event| format!("{event},")).collect()
+}
+
 fn parse_batch(script: &str, answer: Vec<redis::Value>) -> StoreResult<NextBatch> {
     const HEAD: usize = 8;
     let mut values = answer.into_iter();
@@ -331,6 +352,7 @@ fn parse_batch(script: &str, answer: Vec<redis::Value>) -> StoreResult<NextBatch
     };
     match word.as_str() {
         "none" => return Ok(NextBatch::None),
+        "held" => return Ok(NextBatch::Held),
         "stale" => return Ok(NextBatch::Stale),
         "batch" if values.len() >= HEAD => {}
         other => return Err(unexpected(script, other)),

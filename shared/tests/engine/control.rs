@@ -667,6 +667,7 @@ async fn events_of_the_run_itself_show_it_as_it_was_then() {
                 batch.event,
                 shared::store::deliveries::Outcome::delivered(200),
                 false,
+                &[],
             )
             .await
             .expect("an answer");
@@ -798,7 +799,7 @@ async fn a_dead_created_event_does_not_keep_a_run_from_starting() {
     assert_eq!(batch.event_type, event::CREATED);
     bench
         .store
-        .settle_batch(&handle, batch.event, GAVE_UP, true)
+        .settle_batch(&handle, batch.event, GAVE_UP, true, &[])
         .await
         .expect("an answer");
     bench.start().await;

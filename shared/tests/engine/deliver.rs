@@ -188,7 +188,7 @@ async fn a_given_up_batch_is_a_dead_letter_and_under_ignore_the_run_completes() 
     let (delivery, batch) = bench.take().await.expect("a batch");
     bench
         .store
-        .settle_batch(&delivery, batch.event, GAVE_UP, true)
+        .settle_batch(&delivery, batch.event, GAVE_UP, true, &[])
         .await
         .expect("an answer");
     assert_eq!(bench.deliver_all().await, ["sync_job_run:completed"]);
@@ -244,7 +244,7 @@ async fn under_fail_fast_a_dead_letter_fails_the_run() {
     let (delivery, batch) = bench.take().await.expect("a batch");
     bench
         .store
-        .settle_batch(&delivery, batch.event, GAVE_UP, true)
+        .settle_batch(&delivery, batch.event, GAVE_UP, true, &[])
         .await
         .expect("an answer");
     assert_eq!(bench.view().await.status, RunStatus::Failed);
@@ -335,7 +335,7 @@ async fn what_can_not_arrive_any_more_ends_the_run_under_ignore_too() {
     };
     bench
         .store
-        .settle_batch(&handle, batch.event, outcome, true)
+        .settle_batch(&handle, batch.event, outcome, true, &[])
         .await
         .expect("an answer");
     let view = bench.view().await;
@@ -359,7 +359,7 @@ async fn the_list_of_dead_letters_forgets_those_that_have_expired() {
     let (delivery, batch) = bench.take().await.expect("a batch");
     bench
         .store
-        .settle_batch(&delivery, batch.event, GAVE_UP, true)
+        .settle_batch(&delivery, batch.event, GAVE_UP, true, &[])
         .await
         .expect("an answer");
     let ids: Vec<String> = connection.zrange(&index, 0, -1).await.expect("ids");

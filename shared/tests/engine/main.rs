@@ -7,3 +7,4 @@ mod control;
 mod deliver;
 mod lifecycle;
 mod outbox;
+mod receiver;

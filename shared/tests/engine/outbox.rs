@@ -56,8 +56,9 @@ async fn take(store: &Store) -> Option<(DeliveryHandle, Batch)> {
         source: Source::Outbox(webhook),
         stream: "c".to_owned(),
         per_second: 0,
+        window: 1,
     };
-    match store.take_batch(&handle).await.expect("an answer") {
+    match store.take_batch(&handle, &[]).await.expect("an answer") {
         NextBatch::Batch(batch) => Some((handle, batch)),
         other => panic!("a batch is there, not {other:?}"),
     }
@@ -65,7 +66,9 @@ async fn take(store: &Store) -> Option<(DeliveryHandle, Batch)> {
 
 async fn settle(store: &Store, handle: &DeliveryHandle, batch: &Batch) -> NextBatch {
     let outcome = Outcome::delivered(200);
-    let settled = store.settle_batch(handle, batch.event, outcome, true).await;
+    let settled = store
+        .settle_batch(handle, batch.event, outcome, true, &[])
+        .await;
     settled.expect("an answer")
 }
 
@@ -78,6 +81,7 @@ async fn deliver_all(store: &Store) -> Vec<(String, String)> {
             match settle(store, &handle, &batch).await {
                 NextBatch::Batch(next) => batch = next,
                 NextBatch::None => break,
+                NextBatch::Held => panic!("nothing else is in flight"),
                 NextBatch::Stale => panic!("the lease is ours"),
             }
         }
@@ -167,7 +171,7 @@ async fn an_event_is_sent_again_with_the_same_bytes_and_is_a_dead_letter_when_gi
     let (handle, batch) = take(&store).await.expect("the event again");
     assert_eq!((bytes(&batch), batch.attempts), (first, 1));
     let given_up = store
-        .settle_batch(&handle, batch.event, GAVE_UP, true)
+        .settle_batch(&handle, batch.event, GAVE_UP, true, &[])
         .await;
     assert_eq!(given_up.expect("an answer"), NextBatch::None);
     let page = shared::store::PageRequest {

@@ -175,8 +175,14 @@ impl Bench {
             source: Source::Run(self.spec.id),
             stream,
             per_second: 0,
+            window: 1,
         };
-        match self.store.take_batch(&handle).await.expect("an answer") {
+        match self
+            .store
+            .take_batch(&handle, &[])
+            .await
+            .expect("an answer")
+        {
             NextBatch::Batch(batch) => Some((handle, batch)),
             other => panic!("a batch is there, not {other:?}"),
         }
@@ -193,7 +199,7 @@ impl Bench {
     pub async fn settle(&self, handle: &DeliveryHandle, batch: &Batch) -> NextBatch {
         let outcome = Outcome::delivered(200);
         self.store
-            .settle_batch(handle, batch.event, outcome, true)
+            .settle_batch(handle, batch.event, outcome, true, &[])
             .await
             .expect("an answer")
     }
@@ -216,6 +222,7 @@ impl Bench {
                 match self.settle(&handle, &batch).await {
                     NextBatch::Batch(next) => batch = next,
                     NextBatch::None => break,
+                    NextBatch::Held => panic!("nothing else is in flight"),
                     NextBatch::Stale => panic!("the lease is ours"),
                 }
             }
@@ -331,7 +338,6 @@ pub fn page(handle: &FetchHandle, step: u32, records: u32) -> PageCommit<'_> {
     }
 }
 
-/// A batch that was sent and is given up.
 /// A failure after which the batch alone waits for `delay`.
 pub fn failed(delay: Duration) -> Again<'static> {
     static PLAN: Retry = Retry {
@@ -346,6 +352,7 @@ pub fn failed(delay: Duration) -> Again<'static> {
     }
 }
 
+/// A batch that was sent and is given up.
 pub const GAVE_UP: Outcome<'static> = Outcome::Dead {
     status: Some(500),
     cause: shared::model::dead_letter::Cause::Refused,

@@ -388,11 +388,12 @@ impl Walk {
                 source: Source::Run(self.bench.spec.id),
                 stream,
                 per_second: 0,
+                window: 1,
             };
             match self
                 .bench
                 .store
-                .take_batch(&handle)
+                .take_batch(&handle, &[])
                 .await
                 .expect("an answer")
             {
@@ -467,7 +468,7 @@ impl Walk {
         let next = self
             .bench
             .store
-            .settle_batch(&handle, batch.event, outcome, go_on)
+            .settle_batch(&handle, batch.event, outcome, go_on, &[])
             .await
             .expect("an answer");
         if next == NextBatch::Stale {
@@ -477,7 +478,7 @@ impl Walk {
             let again = self
                 .bench
                 .store
-                .settle_batch(&handle, batch.event, outcome, go_on)
+                .settle_batch(&handle, batch.event, outcome, go_on, &[])
                 .await;
             assert_eq!(again.expect("an answer"), NextBatch::Stale);
         }

@@ -1,5 +1,6 @@
 -- A batch that was not accepted and will be sent again. After a failure the task waits by itself, or, while the circuit is
 -- open, with its lane; when the receiver asked for a pause, the lane is blocked as long; for a reason of ours the task waits.
+-- The task has nothing else in flight.
 -- KEYS 1 base
 -- ARGV 1 task, 2 token, 3 run, or webhook of an outbox, 4 stream, 5 event, 6 `failed` | `asked` | `own`, 7 delay ms (failed, own) or
 --      pause ms (asked), 8 shortest and 9 longest wait of the retry plan, ms, 10 random, 0 to 1
@@ -7,9 +8,9 @@
 local base, id, n = KEYS[1], ARGV[1], ARGV[4]
 local task = held(base, 'deliveries', id, ARGV[2])
 local run_key, now, delay = source_key(base, ARGV[3]), now_ms(base), tonumber(ARGV[7])
-local frozen = task and redis.call('HGET', run_key, 's' .. n .. ':batch')
-local batch = frozen and parse_batch(frozen)
-if not batch or batch.event ~= ARGV[5] then
+local batches = task and read_batches(run_key, n)
+local batch = task and open_batch(batches, ARGV[5])
+if not batch then
   return { 'stale' }
 end
 -- The worker outlived this attempt: leases lost before it say nothing about the batch.
@@ -26,7 +27,7 @@ if failed then
   if batch.failed_at == 0 then
     batch.failed_at = now
   end
-  keep_batch(run_key, n, batch)
+  keep_batches(run_key, n, batches)
 else
   lane_block(base, 'deliveries', task.lane, now + delay)
 end

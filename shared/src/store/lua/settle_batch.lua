@@ -4,28 +4,34 @@
 --      9 bytes sent (dead; kept for sending again), 10 event id for the next batch, 11 `1`: take the next batch, 12 most events listed,
 --      13 code with which the run ends, whatever its policy, or empty: failed if dead, stopped if delivered (the receiver
 --      wants no more of it), 14 attempts made now: 0 or 1, 15 cause (dead): `refused` | `broken`, 16 requests a second (0: any
---      number), then for each record that the receiver refused in its answer (delivered): event id and bytes of an event
+--      number), 17 most batches of the stream in flight, 18 events that the task has in flight beside this one, each followed
+--      by a comma, then for each record that the receiver refused in its answer (delivered): event id and bytes of an event
 --      with that record alone, seq, reason
--- Returns {`batch`, …} as batch_reply says, {`none`} (the task is gone, lingers, or waits for the webhook's pace), or {`stale`}
--- (lease lost, or settled before).
--- Invariants: each batch is settled once; `settled` of a stream never passes its `seq`.
+-- Returns {`batch`, …} as batch_reply says, {`held`} (nothing more may go now, the task has others in flight), {`none`} (the task
+-- is gone, lingers, or waits for the webhook's pace), or {`stale`} (lease lost, or settled before).
+-- Invariants: each batch is settled once; `settled` of a stream never passes its `seq`, nor a batch that isn't settled.
 local base, id, run, n = KEYS[1], ARGV[1], ARGV[3], ARGV[4]
 local task = held(base, 'deliveries', id, ARGV[2])
 local run_key, now = source_key(base, run), now_ms(base)
-local frozen = task and redis.call('HGET', run_key, 's' .. n .. ':batch')
-local batch = frozen and parse_batch(frozen)
-if not batch or batch.event ~= ARGV[5] then
+local batches = task and read_batches(run_key, n)
+local batch = task and open_batch(batches, ARGV[5])
+if not batch then
   return { 'stale' }
 end
 local state = redis.call('HMGET', run_key, 'webhook', 'status', 'error_handling', 'nodes', 'terminal')
-local webhook, outcome, sent, refused = state[1], ARGV[6], tonumber(ARGV[14]), (#ARGV - 16) / 4
+local webhook, outcome, sent, refused = state[1], ARGV[6], tonumber(ARGV[14]), (#ARGV - 18) / 4
+local in_flight = ARGV[18]
 
-redis.call('HDEL', run_key, 's' .. n .. ':batch')
-redis.call('LTRIM', run_key .. ':index:' .. n, batch.chunks, -1)
-redis.call('LTRIM', run_key .. ':stream:' .. n, batch.chunks, -1)
-redis.call('HINCRBY', run_key, 'chunks', -batch.chunks)
-redis.call('HINCRBY', run_key, 's' .. n .. ':settled', batch.records)
-flow_remove(base, run_key, n, webhook, batch.bytes, batch.records)
+batch.settled = true
+while batches[1] and batches[1].settled do
+  local done = table.remove(batches, 1)
+  redis.call('LTRIM', run_key .. ':index:' .. n, done.chunks, -1)
+  redis.call('LTRIM', run_key .. ':stream:' .. n, done.chunks, -1)
+  redis.call('HINCRBY', run_key, 'chunks', -done.chunks)
+  redis.call('HINCRBY', run_key, 's' .. n .. ':settled', done.records)
+  flow_remove(base, run_key, n, webhook, done.bytes, done.records)
+end
+keep_batches(run_key, n, batches)
 local outbox = state[2] == 'outbox'
 if not outbox then
   local line = table.concat({ batch.event, batch.event_type, n, batch.first, batch.records, batch.attempts + sent, outcome, ARGV[7],
@@ -53,12 +59,12 @@ if outcome == 'dead' then
   ends = 'failed'
 else
   health_ok(base, webhook)
-  for at = 17, #ARGV, 4 do
+  for at = 19, #ARGV, 4 do
     letter(ARGV[at], ARGV[at + 2], 1, 'refused', ARGV[at + 3], ARGV[at + 1])
   end
   if refused > 0 then
     redis.call('HINCRBY', run_key, 'n' .. n .. ':dead', refused)
-    ends, why = 'failed', ARGV[20]
+    ends, why = 'failed', ARGV[22]
   elseif code ~= '' then
     ends = 'stopped'
   end
@@ -93,17 +99,23 @@ end
 run_settle(base, run, run_key, now)
 
 task.rescues = 0
-local next_batch, lingers = form_batch(run_key, n, ARGV[10], now, true)
-if lingers then
+local go_on, several = ARGV[11] == '1', in_flight ~= ''
+if several and not go_on then
+  return { 'held' }
+end
+local following, lingers = next_batch(run_key, n, batches, in_flight, tonumber(ARGV[17]), ARGV[10], now, true)
+if following and go_on and paced(base, webhook, id, task, tonumber(ARGV[16]), several, now) then
+  redis.call('HSET', task.key, 'rescues', 0)
+  return batch_reply(run_key, n, batches, following, now)
+elseif several then
+  return { 'held' }
+elseif lingers then
   local linger_ms = tonumber(redis.call('HGET', run_key, 'linger_ms'))
   task_delay(base, 'deliveries', id, task, now + linger_ms, 0, task.body)
-elseif not next_batch then
+elseif not following then
   redis.call('HDEL', run_key, 's' .. n .. ':task')
   task_done(base, 'deliveries', id, task)
-elseif ARGV[11] ~= '1' then
+elseif not go_on then
   task_return(base, 'deliveries', id, task, 0, 0, task.body, now, true)
-elseif paced(base, webhook, id, task, tonumber(ARGV[16]), now) then
-  redis.call('HSET', task.key, 'rescues', 0)
-  return batch_reply(run_key, n, next_batch, now)
 end
 return { 'none' }

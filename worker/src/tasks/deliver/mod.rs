@@ -1,9 +1,11 @@
 //! Sending what a stream has, batch by batch.
 //!
 //! Triggered when a stream gets something to send; there is one such task a stream
-//! at most, so one batch in flight. Each batch is frozen before it is sent and
-//! settled by one script that also takes the next. Sending one twice is harmless to
-//! us and told by its id to the receiver. The task ends when the stream has nothing
+//! at most, and it has one batch in flight, or as many as the webhook's `window`
+//! allows. Each batch is frozen before it is sent and settled by one script that also
+//! takes the next. Sending one twice is harmless to us and told by its id to the
+//! receiver. What isn't accepted is dealt with once nothing else is in flight: then it
+//! is at the head of its stream. The task ends when the stream has nothing
 //! that may go, is delayed after a failure, and waits with the webhook's lane while
 //! the receiver is away, asked for a pause, or is switched off.
 
@@ -13,13 +15,18 @@ mod refusals;
 mod webhook;
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use shared::{
     clock::Timestamp,
-    delivery::{self, Attempt, Message, Sent, Target},
+    delivery::{self, Attempt, Message, Target},
+    ids::EventId,
     model::{
         dead_letter::Cause,
         event::{self, Batch, single_records, split_chunk},
@@ -72,47 +79,25 @@ pub async fn execute(
         Opened::Ready(webhook) => webhook,
         Opened::Ended(word) => return Ok(word),
     };
-    let rate = webhook
-        .as_ref()
-        .and_then(|webhook| webhook.delivery.rate_per_second);
+    let plan = webhook.as_ref().map(|webhook| &webhook.delivery);
     let handle = DeliveryHandle {
         task: claim.id.clone(),
         token: claim.token.clone(),
         source,
         stream,
-        per_second: rate.unwrap_or(0),
+        per_second: plan.and_then(|plan| plan.rate_per_second).unwrap_or(0),
+        window: plan.map_or(1, |plan| plan.window),
     };
-    let mut delivery = Delivery {
+    let delivery = Delivery {
         context,
         claim,
         slot,
         source: &delivered,
         handle: &handle,
-        webhook,
-        waited: false,
+        turn_ends: Instant::now() + TURN,
+        waited: AtomicBool::new(false),
     };
-    // Leases lost count against the batch that was in flight then, not against those after it.
-    let mut rescues = claim.rescues;
-    let turn_ends = Instant::now() + TURN;
-    let mut next = until_available(|| context.store.take_batch(&handle)).await?;
-    loop {
-        let batch = match next {
-            NextBatch::Batch(batch) => batch,
-            NextBatch::None => return Ok("done"),
-            NextBatch::Stale => return Ok("stale"),
-        };
-        match webhook::open(context, claim, &delivered).await? {
-            Opened::Ready(webhook) => delivery.webhook = webhook,
-            Opened::Ended(word) => return Ok(word),
-        }
-        let step = delivery
-            .deliver(&batch, std::mem::take(&mut rescues), turn_ends)
-            .await?;
-        next = match step {
-            Step::Next(next) => next,
-            Step::Ended(word) => return Ok(word),
-        };
-    }
+    delivery.run().await
 }
 
 struct Delivery<'a> {
@@ -121,10 +106,25 @@ struct Delivery<'a> {
     slot: &'a Slot,
     source: &'a DeliveredSource,
     handle: &'a DeliveryHandle,
-    /// `None`: it was deleted.
-    webhook: Option<Arc<Target>>,
+    turn_ends: Instant,
     /// Whether the slot was given to another task.
-    waited: bool,
+    waited: AtomicBool,
+}
+
+/// A batch that was sent, and what came of it.
+struct Sent {
+    batch: Batch,
+    webhook: Arc<Target>,
+    body: ::bytes::Bytes,
+    attempt: Attempt,
+}
+
+/// What becomes of a batch before it is sent.
+enum Prepared {
+    Send(Arc<Target>, Message),
+    Step(Step),
+    /// Not while others are in flight.
+    Later,
 }
 
 enum Step {
@@ -134,85 +134,194 @@ enum Step {
 }
 
 impl Delivery<'_> {
-    async fn deliver(
-        &mut self,
+    async fn run(&self) -> Result<&'static str, LoadError> {
+        // Leases lost count against the batch that was in flight then, not against those after it.
+        let mut rescues = self.claim.rescues;
+        let mut flight = FuturesUnordered::new();
+        // What is in flight and what failed meanwhile.
+        let mut taken: Vec<EventId> = Vec::new();
+        let mut failed: Vec<(Sent, Plan)> = Vec::new();
+        let mut next = Some(self.take(&taken).await?);
+        let mut full = false;
+        loop {
+            match next.take() {
+                Some(NextBatch::None) => return Ok("done"),
+                Some(NextBatch::Stale) => return Ok("stale"),
+                Some(NextBatch::Held) => full = true,
+                Some(NextBatch::Batch(batch)) => {
+                    let alone = taken.is_empty();
+                    match self
+                        .prepare(&batch, std::mem::take(&mut rescues), alone)
+                        .await?
+                    {
+                        Prepared::Send(webhook, message) => {
+                            taken.push(batch.event);
+                            flight.push(self.send(batch, webhook, message));
+                        }
+                        Prepared::Step(Step::Next(following)) => next = Some(following),
+                        Prepared::Step(Step::Ended(word)) => return Ok(word),
+                        Prepared::Later => full = true,
+                    }
+                }
+                None => {}
+            }
+            if next.is_some() {
+                continue;
+            }
+            if !full && flight.len() < self.handle.window as usize && !flight.is_empty() {
+                next = Some(self.take(&taken).await?);
+                continue;
+            }
+            let step = if let Some(sent) = flight.next().await {
+                let plan = self.plan(&sent);
+                if matches!(plan, Plan::Delivered { .. }) || taken.len() == 1 {
+                    taken.retain(|event| *event != sent.batch.event);
+                    let go_on = failed.is_empty() && self.goes_on();
+                    full = !go_on;
+                    self.settle(sent, plan, go_on, &taken).await?
+                } else {
+                    failed.push((sent, plan));
+                    full = true;
+                    continue;
+                }
+            } else {
+                // All others are settled, so the first of these is at the head of its stream.
+                taken.clear();
+                full = false;
+                failed.sort_unstable_by_key(|(sent, _)| std::cmp::Reverse(sent.batch.first_seq));
+                let first = failed.pop();
+                failed.clear();
+                match first {
+                    Some((sent, plan)) => self.settle(sent, plan, self.goes_on(), &taken).await?,
+                    None => Step::Next(self.take(&taken).await?),
+                }
+            };
+            match step {
+                Step::Next(following) => next = Some(following),
+                Step::Ended(word) => return Ok(word),
+            }
+        }
+    }
+
+    async fn take(&self, taken: &[EventId]) -> Result<NextBatch, LoadError> {
+        let store = &self.context.store;
+        Ok(until_available(|| store.take_batch(self.handle, taken)).await?)
+    }
+
+    /// Whether another batch is sent in this turn. A task that waited has no slot any more, so its turn is over.
+    fn goes_on(&self) -> bool {
+        !self.waited.load(Ordering::Relaxed) && Instant::now() < self.turn_ends
+    }
+
+    /// `alone`: nothing is in flight, so the batch is at the head of its stream and the task may be given back.
+    async fn prepare(
+        &self,
         batch: &Batch,
         rescues: u32,
-        turn_ends: Instant,
-    ) -> Result<Step, LoadError> {
-        let Some(webhook) = self.webhook.clone() else {
-            let reason = "the webhook was deleted";
-            return self.dead(batch, reason, Some("webhook_deleted")).await;
-        };
-        if rescues > MAX_RESCUES {
-            let reason = "the worker crashed each time it sent this batch";
-            return self.dead(batch, reason, None).await;
+        alone: bool,
+    ) -> Result<Prepared, LoadError> {
+        if !alone {
+            return self.prepare_further(batch).await;
         }
-        if let Some(parts) = self.too_large(batch) {
-            return self.split(batch, batch.most_bytes, &parts).await;
-        }
-        let body = match self.bytes(batch).await? {
-            Ok(body) => body,
-            Err(reason) => return self.dead(batch, &reason, None).await,
+        let step = match webhook::open(self.context, self.claim, self.source).await? {
+            Opened::Ended(word) => Step::Ended(word),
+            Opened::Ready(None) => {
+                let reason = "the webhook was deleted";
+                self.dead(batch, reason, Some("webhook_deleted")).await?
+            }
+            Opened::Ready(Some(_)) if rescues > MAX_RESCUES => {
+                let reason = "the worker crashed each time it sent this batch";
+                self.dead(batch, reason, None).await?
+            }
+            Opened::Ready(Some(webhook)) => {
+                if let Some(parts) = parts_of(batch) {
+                    self.split(batch, batch.most_bytes, &parts).await?
+                } else {
+                    match self.bytes(batch).await? {
+                        Ok(body) => return Ok(Prepared::Send(webhook, message(batch, body))),
+                        Err(reason) => self.dead(batch, &reason, None).await?,
+                    }
+                }
+            }
         };
-        let message = Message {
-            id: batch.event.to_string(),
-            body,
+        Ok(Prepared::Step(step))
+    }
+
+    /// A batch beside others in flight is sent if nothing is in the way.
+    async fn prepare_further(&self, batch: &Batch) -> Result<Prepared, LoadError> {
+        let (environment, id) = (self.source.environment(), self.source.webhook());
+        let webhook = match self.context.webhook(environment, id).await {
+            Ok(Some(webhook)) if webhook.active && parts_of(batch).is_none() => webhook,
+            Ok(_) => return Ok(Prepared::Later),
+            Err(LoadError::Store(error)) => return Err(error.into()),
+            // It is told once it stands in the way of the task.
+            Err(_) => return Ok(Prepared::Later),
         };
-        let attempt = self.send(batch, &webhook, &message).await;
-        self.context.attempts.note(attempt.record(&Sent {
+        Ok(match self.bytes(batch).await? {
+            Ok(body) => Prepared::Send(webhook, message(batch, body)),
+            Err(_) => Prepared::Later,
+        })
+    }
+
+    /// Sends once; while the receiver takes its time, another task gets the slot.
+    async fn send(&self, batch: Batch, webhook: Arc<Target>, message: Message) -> Sent {
+        let attempt = {
+            let sent = delivery::send(&self.context.outbound, &webhook, &message);
+            tokio::pin!(sent);
+            let early = tokio::select! {
+                attempt = &mut sent => Some(attempt),
+                () = tokio::time::sleep(SLOT_HELD) => None,
+            };
+            match early {
+                Some(attempt) => attempt,
+                None => {
+                    if !self.waited.swap(true, Ordering::Relaxed) {
+                        let chunks: usize = batch.chunks.iter().map(Vec::len).sum();
+                        let window = self.handle.window as usize;
+                        self.slot.wait((chunks + message.body.len()) * window);
+                    }
+                    sent.await
+                }
+            }
+        };
+        self.context.attempts.note(attempt.record(&delivery::Sent {
             webhook: self.source.webhook(),
             event: batch.event,
             event_type: &batch.event_type,
             run: self.source.run(),
             number: batch.attempts + 1,
         }));
-        // A task that waited has no slot any more, so its turn is over.
-        let go_on = !self.waited && Instant::now() < turn_ends;
-        self.settle(batch, &webhook, &message.body, attempt, go_on)
-            .await
-    }
-
-    /// Sends once; while the receiver takes its time, another task gets the slot.
-    async fn send(&mut self, batch: &Batch, webhook: &Target, message: &Message) -> Attempt {
-        let sent = delivery::send(&self.context.outbound, webhook, message);
-        tokio::pin!(sent);
-        if !self.waited {
-            tokio::select! {
-                attempt = &mut sent => return attempt,
-                () = tokio::time::sleep(SLOT_HELD) => {}
-            }
-            let held: usize = batch.chunks.iter().map(Vec::len).sum();
-            self.slot.wait(held + message.body.len());
-            self.waited = true;
+        Sent {
+            batch,
+            webhook,
+            body: message.body,
+            attempt,
         }
-        sent.await
     }
 
-    /// The parts of a batch that is known to be too large for the receiver.
-    fn too_large(&self, batch: &Batch) -> Option<Vec<(u64, Vec<u8>)>> {
-        let [chunk] = &batch.chunks[..] else {
-            return None;
-        };
-        let most = batch.most_bytes;
-        if most == 0 || batch.records < 2 || chunk.len() as u64 <= most {
-            return None;
-        }
-        split_chunk(chunk, most).ok()
+    fn plan(&self, sent: &Sent) -> Plan {
+        let retry = &sent.webhook.delivery.retry;
+        let now = Timestamp::now();
+        let plan = answer::plan(&sent.attempt, &sent.batch, retry, now, rand::random());
+        measure::delivery(plan.word(), sent.attempt.elapsed, sent.batch.records);
+        plan
     }
 
+    /// `taken`: others in flight; only what was delivered is settled beside them.
     async fn settle(
         &self,
-        batch: &Batch,
-        webhook: &Target,
-        body: &[u8],
-        attempt: Attempt,
+        sent: Sent,
+        plan: Plan,
         go_on: bool,
+        taken: &[EventId],
     ) -> Result<Step, LoadError> {
         let (run, webhook_id) = (self.source.run_id(), self.source.webhook());
-        let retry = &webhook.delivery.retry;
-        let plan = answer::plan(&attempt, batch, retry, Timestamp::now(), rand::random());
-        measure::delivery(plan.word(), attempt.elapsed, batch.records);
+        let Sent {
+            batch,
+            webhook,
+            body,
+            attempt,
+        } = &sent;
         match plan {
             Plan::Delivered { status, refused } => {
                 let refused = self.refused(batch, refused);
@@ -221,7 +330,7 @@ impl Delivery<'_> {
                     refused: &refused,
                     stops_run: None,
                 };
-                let next = self.settle_as(batch, outcome, go_on).await?;
+                let next = self.settle_as(batch, outcome, go_on, taken).await?;
                 self.log_delivered(batch, status);
                 Ok(Step::Next(next))
             }
@@ -233,17 +342,17 @@ impl Delivery<'_> {
                     refused: &[],
                     stops_run: Some((STOPPED_BY_RECEIVER, &reason)),
                 };
-                let next = self.settle_as(batch, outcome, go_on).await?;
+                let next = self.settle_as(batch, outcome, go_on, taken).await?;
                 Ok(Step::Next(next))
             }
             Plan::Retry { delay } => {
                 let reason = attempt.problem();
                 tracing::warn!(run.id = run, webhook.id = %webhook_id, event.id = %batch.event,
-                    attempt = batch.attempts + 1, delay_ms = delay.as_millis(), error = %problem(&attempt, batch),
+                    attempt = batch.attempts + 1, delay_ms = delay.as_millis(), error = %problem(attempt, batch),
                     "a delivery was not accepted and will be tried again");
                 let again = Again::Failed {
                     delay,
-                    plan: retry,
+                    plan: &webhook.delivery.retry,
                     random: rand::random(),
                 };
                 self.again(batch, webhook, again, &reason).await
@@ -275,7 +384,7 @@ impl Delivery<'_> {
                 self.disable(webhook, &reason).await
             }
             Plan::GiveUp => {
-                let reason = problem(&attempt, batch);
+                let reason = problem(attempt, batch);
                 tracing::warn!(run.id = run, webhook.id = %webhook_id, event.id = %batch.event,
                     attempts = batch.attempts + 1, error = %reason, "a delivery was given up; it is a dead letter now");
                 let outcome = Outcome::Dead {
@@ -286,7 +395,9 @@ impl Delivery<'_> {
                     sent: true,
                     ends_run: None,
                 };
-                Ok(Step::Next(self.settle_as(batch, outcome, go_on).await?))
+                Ok(Step::Next(
+                    self.settle_as(batch, outcome, go_on, taken).await?,
+                ))
             }
         }
     }
@@ -339,8 +450,8 @@ impl Delivery<'_> {
         parts: &[(u64, Vec<u8>)],
     ) -> Result<Step, LoadError> {
         let store = &self.context.store;
-        let split = || store.split_batch(self.handle, batch.event, most_bytes, parts);
-        Ok(Step::Next(self.repeated(split).await?))
+        let split = || store.split_batch(self.handle, batch, most_bytes, parts);
+        Ok(Step::Next(self.repeated(split, &[]).await?))
     }
 
     /// The end of a run is worth a line; its records are told by metrics and `/event`.
@@ -371,7 +482,7 @@ impl Delivery<'_> {
             sent: false,
             ends_run,
         };
-        Ok(Step::Next(self.settle_as(batch, outcome, true).await?))
+        Ok(Step::Next(self.settle_as(batch, outcome, true, &[]).await?))
     }
 
     async fn settle_as(
@@ -379,14 +490,19 @@ impl Delivery<'_> {
         batch: &Batch,
         outcome: Outcome<'_>,
         go_on: bool,
+        taken: &[EventId],
     ) -> Result<NextBatch, LoadError> {
         let store = &self.context.store;
-        self.repeated(|| store.settle_batch(self.handle, batch.event, outcome, go_on))
-            .await
+        let settle = || store.settle_batch(self.handle, batch.event, outcome, go_on, taken);
+        self.repeated(settle, taken).await
     }
 
     /// Changes the batch in flight, and finds its way when an earlier answer of the store was lost.
-    async fn repeated<F>(&self, mut change: impl FnMut() -> F) -> Result<NextBatch, LoadError>
+    async fn repeated<F>(
+        &self,
+        mut change: impl FnMut() -> F,
+        taken: &[EventId],
+    ) -> Result<NextBatch, LoadError>
     where
         F: Future<Output = StoreResult<NextBatch>>,
     {
@@ -398,8 +514,28 @@ impl Delivery<'_> {
         .await?;
         if calls > 1 && changed == NextBatch::Stale {
             // Perhaps the first call did it: then the next batch is ours to take.
-            return Ok(until_available(|| self.context.store.take_batch(self.handle)).await?);
+            return self.take(taken).await;
         }
         Ok(changed)
     }
+}
+
+fn message(batch: &Batch, body: ::bytes::Bytes) -> Message {
+    Message {
+        id: batch.event.to_string(),
+        body,
+    }
+}
+
+/// The parts of a batch that is known to be too large for the receiver.
+fn parts_of(batch: &Batch) -> Option<Vec<(u64, Vec<u8>)>> {
+    let [chunk] = &batch.chunks[..] else {
+        return None;
+    };
+    let most = batch.most_bytes;
+    if most == 0 || batch.records < 2 || chunk.len() as u64 <= most {
+        return None;
+    }
+    // One that can't be read can't be sent either, which is told when that is tried.
+    split_chunk(chunk, most).ok()
 }

@@ -112,10 +112,7 @@ impl Delivery<'_> {
         Ok(match rest(self.context, self.claim, self.source).await? {
             Opened::Ended(word) => Step::Ended(word),
             // It was changed meanwhile: the batch is tried again, there.
-            Opened::Ready(_) => {
-                let store = &self.context.store;
-                Step::Next(until_available(|| store.take_batch(self.handle)).await?)
-            }
+            Opened::Ready(_) => Step::Next(self.take(&[]).await?),
         })
     }
 

@@ -1,35 +1,75 @@
 -- Forming and settling the batches of a stream. Needs: queue, health, flow, stream, run.
--- A batch is whole chunks from the head of a stream: one event other than `record`, or records up to the run's
--- `batch_records` and `batch_bytes` (always at least one chunk), or, under `batch`, errors up to as many and as large. Once formed it is frozen: its extent, event id and time are kept in
--- `s<n>:batch` until it is settled, its bytes follow from them and from the chunks, which nothing else touches.
+-- A batch is whole chunks of a stream: one event other than `record`, or records up to the run's `batch_records` and
+-- `batch_bytes` (always at least one chunk), or, under `batch`, errors up to as many and as large. Once formed it is frozen:
+-- its extent, event id and time are kept until it is settled, its bytes follow from them and from the chunks, which
+-- nothing else touches.
+-- `s<n>:batch` holds the frozen batches from the head of the stream on, a line each, one unless the webhook's `window` is
+-- larger: `<event> <created ms> <chunks> <event type> <first seq> <records> <bytes> <attempts> <first failure ms, or 0>`, and
+-- ` settled` after one that waits for an earlier one. Only what is settled from the head on is taken off the stream.
 -- A receiver that finds an event too large lowers `s<n>:most_bytes`, the bytes of the stream's batches from then on.
--- `s<n>:batch`: `<event> <created ms> <chunks> <event type> <first seq> <records> <bytes> <attempts> <first failure ms, or 0>`.
 local MOST_CHUNKS = 500
 
-local function parse_batch(text)
-  local event, created, chunks, event_type, first, records, bytes, attempts, failed_at =
-    text:match('^(%S+) (%d+) (%d+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
-  return {
-    event = event, created = created, chunks = tonumber(chunks), event_type = event_type, first = tonumber(first),
-    records = tonumber(records), bytes = tonumber(bytes), attempts = tonumber(attempts),
-    failed_at = tonumber(failed_at),
-  }
+local BATCH = '^(%S+) (%d+) (%d+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+)( ?s?%a*)$'
+
+-- The frozen batches of a stream, in its order.
+local function read_batches(run_key, n)
+  local batches = {}
+  for line in (redis.call('HGET', run_key, 's' .. n .. ':batch') or ''):gmatch('[^\n]+') do
+    local event, created, chunks, event_type, first, records, bytes, attempts, failed_at, settled = line:match(BATCH)
+    batches[#batches + 1] = {
+      event = event, created = created, chunks = tonumber(chunks), event_type = event_type, first = tonumber(first),
+      records = tonumber(records), bytes = tonumber(bytes), attempts = tonumber(attempts),
+      failed_at = tonumber(failed_at), settled = settled ~= '',
+    }
+  end
+  return batches
 end
 
-local function keep_batch(run_key, n, b)
-  redis.call('HSET', run_key, 's' .. n .. ':batch', table.concat(
-    { b.event, b.created, b.chunks, b.event_type, b.first, b.records, b.bytes, b.attempts, b.failed_at }, ' '))
+local function keep_batches(run_key, n, batches)
+  local lines = {}
+  for i, b in ipairs(batches) do
+    lines[i] = table.concat({ b.event, b.created, b.chunks, b.event_type, b.first, b.records, b.bytes, b.attempts,
+      b.failed_at }, ' ') .. (b.settled and ' settled' or '')
+  end
+  if #lines == 0 then
+    redis.call('HDEL', run_key, 's' .. n .. ':batch')
+  else
+    redis.call('HSET', run_key, 's' .. n .. ':batch', table.concat(lines, '\n'))
+  end
 end
 
--- Forms and freezes the next batch, or nil when nothing may go. With `patient`, a batch that could still grow isn't
--- formed; the second result then says so.
-local function form_batch(run_key, n, event, now, patient)
+-- The batch of an event that isn't settled, or nil.
+local function open_batch(batches, event)
+  for _, b in ipairs(batches) do
+    if b.event == event and not b.settled then
+      return b
+    end
+  end
+end
+
+-- Chunks, records and bytes of the frozen batches before `last`, or of all.
+local function extent(batches, last)
+  local chunks, records, bytes = 0, 0, 0
+  for _, b in ipairs(batches) do
+    if b == last then
+      break
+    end
+    chunks, records, bytes = chunks + b.chunks, records + b.records, bytes + b.bytes
+  end
+  return chunks, records, bytes
+end
+
+-- Forms and freezes the next batch after `batches`, or nil when nothing may go. With `patient`, a batch that could still
+-- grow isn't formed; the second result then says so.
+local function form_batch(run_key, n, batches, event, now, patient)
   local state = stream_state(run_key, n)
   local reached = gate_reached(run_key, state)
+  local from, records_ahead, bytes_ahead = extent(batches)
+  state.settled, state.bytes = state.settled + records_ahead, state.bytes - bytes_ahead
   local b = {
     event = event, created = now, chunks = 0, first = state.settled + 1, records = 0, bytes = 0, attempts = 0, failed_at = 0,
   }
-  for i, text in ipairs(redis.call('LRANGE', run_key .. ':index:' .. n, 0, MOST_CHUNKS - 1)) do
+  for i, text in ipairs(redis.call('LRANGE', run_key .. ':index:' .. n, from, from + MOST_CHUNKS - 1)) do
     local event_type, records, bytes, gate = text:match('^(%S+) (%d+) (%d+) (%d+)$')
     records, bytes = tonumber(records), tonumber(bytes)
     if reached and tonumber(gate) > reached then
@@ -50,17 +90,34 @@ local function form_batch(run_key, n, event, now, patient)
   if patient and stream_gathers(state, b.event_type) and state.linger_ms > 0 and not batch_is_full(state) then
     return nil, true
   end
-  keep_batch(run_key, n, b)
+  batches[#batches + 1] = b
+  keep_batches(run_key, n, batches)
   return b, false
+end
+
+-- The next batch to send beside those that the task has in flight (`held`: their events, each followed by a comma): one that
+-- is frozen, or a new one if the window has room. Results as form_batch.
+local function next_batch(run_key, n, batches, held, window, event, now, patient)
+  for _, b in ipairs(batches) do
+    if not b.settled and not held:find(b.event .. ',', 1, true) then
+      return b, false
+    end
+  end
+  -- What the run itself tells stays in order.
+  if #batches >= (n == 'c' and 1 or window) then
+    return nil, false
+  end
+  return form_batch(run_key, n, batches, event, now, patient)
 end
 
 -- The batch as a script's answer: {`batch`, event, created ms, event type, first seq, records, attempts, ms since its first
 -- failure, most bytes (0: no bound but the run's), chunk, …}.
-local function batch_reply(run_key, n, b, now)
+local function batch_reply(run_key, n, batches, b, now)
   local failing = b.failed_at > 0 and math.max(0, now - b.failed_at) or 0
   local reply = { 'batch', b.event, b.created, b.event_type, b.first, b.records, b.attempts, failing,
     tonumber(redis.call('HGET', run_key, 's' .. n .. ':most_bytes')) or 0 }
-  for _, chunk in ipairs(redis.call('LRANGE', run_key .. ':stream:' .. n, 0, b.chunks - 1)) do
+  local from = extent(batches, b)
+  for _, chunk in ipairs(redis.call('LRANGE', run_key .. ':stream:' .. n, from, from + b.chunks - 1)) do
     reply[#reply + 1] = chunk
   end
   return reply

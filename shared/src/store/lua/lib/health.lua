@@ -90,10 +90,10 @@ local function pace(base, webhook, per_second, now)
   return nil
 end
 
--- The batch of a claimed task may be sent now? If not, the task waits for the webhook's pace.
-local function paced(base, webhook, id, task, per_second, now)
+-- Whether a claimed task may send a batch now. If not, the task waits for the webhook's pace, unless it has others in flight.
+local function paced(base, webhook, id, task, per_second, in_flight, now)
   local free_at = pace(base, webhook, per_second, now)
-  if free_at then
+  if free_at and not in_flight then
     lane_block(base, 'deliveries', webhook, free_at)
     task_return(base, 'deliveries', id, task, 0, task.rescues, task.body, now, false)
   end
