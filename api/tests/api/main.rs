@@ -16,6 +16,7 @@ mod sync_job_runs;
 mod sync_jobs;
 mod tenancy;
 mod tokens;
+mod webhook_secrets;
 mod webhook_tests;
 mod webhooks;
 mod workflows;

@@ -171,6 +171,53 @@ async fn a_seeded_credential_is_in_no_answer_no_log_line_and_no_value_of_the_sto
         .as_str()
         .expect("a secret")
         .to_owned();
+    let of_webhook = [
+        "s33ded-password",
+        "s33ded-header",
+        "s33ded-bearer-token",
+        "s33ded-second-header",
+    ];
+    let signing = [
+        "c2VlZGVkLXNpZ25pbmctc2VjcmV0",
+        "c2VlZGVkLXNlY29uZC1zZWNyZXQh",
+    ];
+    let whsec = |index: usize| format!("whsec_{0}{0}", signing[index]);
+    let full = json!({
+        "target_url": "https://example.com/", "secret": whsec(0), "secret_headers": {"x-api-key": of_webhook[1]},
+        "authentication": {"type": "basic", "username": "u", "password": of_webhook[0]},
+    });
+    let full = api.client.post("/webhook", full).await.expect(201);
+    assert_eq!(full.json()["secret"], whsec(0), "shown to who made it");
+    let path = format!("/webhook/{}", full.id());
+    let patch = json!({
+        "secret_headers": {"x-another": of_webhook[3]}, "authentication": {"type": "bearer", "token": of_webhook[2]},
+    });
+    let mut wrong = patch.clone();
+    wrong["authentication"]["surplus"] = json!(of_webhook[2]);
+    wrong["secret_headers"]["host"] = json!(of_webhook[3]);
+    for (body, status) in [(patch, 200), (wrong, 422)] {
+        let reply = api.client.patch(&path, body).await.expect(status);
+        answers.push_str(&reply.text);
+    }
+    let rotate = format!("{path}/rotate-secret");
+    let given = json!({"secret": whsec(1), "overlap_hours": 1});
+    let rotated = api.client.post(&rotate, given).await.expect(200);
+    assert_eq!(
+        rotated.json()["secret"],
+        whsec(1),
+        "shown to who rotated it"
+    );
+    let pair = json!({"target_url": "https://example.com/", "signature_algorithm": "ed25519"});
+    let pair = api.client.post("/webhook", pair).await.expect(201);
+    let pair_secret = pair.json()["secret"].as_str().expect("a secret").to_owned();
+    for path in [
+        path.clone(),
+        format!("/webhook/{}", pair.id()),
+        "/webhook".to_owned(),
+    ] {
+        answers.push_str(&api.client.get(&path).await.expect(200).text);
+    }
+    answers.push_str(&api.client.delete(&path).await.expect(200).text);
     answers.push_str(&list.text);
 
     let stored = everything(&api.store).await;
@@ -184,10 +231,25 @@ async fn a_seeded_credential_is_in_no_answer_no_log_line_and_no_value_of_the_sto
         logged.contains("environment.id") && !logged.contains("tenant_id="),
         "no query in the log"
     );
-    for secret in [GOOD_KEY, bad, target] {
+    for secret in [GOOD_KEY, bad, target, &pair_secret]
+        .into_iter()
+        .chain(of_webhook)
+        .chain(signing)
+    {
         assert!(!answers.contains(secret), "an answer holds {secret}");
     }
-    for secret in [GOOD_KEY, bad, target, &secret, api.client.token()] {
+    for secret in [
+        GOOD_KEY,
+        bad,
+        target,
+        &secret,
+        &pair_secret,
+        api.client.token(),
+    ]
+    .into_iter()
+    .chain(of_webhook)
+    .chain(signing)
+    {
         assert!(!logged.contains(secret), "the log holds {secret}");
         assert!(!stored.contains(secret), "the store holds {secret}");
     }

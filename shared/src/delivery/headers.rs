@@ -3,7 +3,7 @@
 use base64::Engine;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::Target;
+use super::{Target, body::content_encoding};
 use crate::{clock::Timestamp, model::webhook::SignatureEncoding};
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -30,14 +30,19 @@ pub(super) fn headers(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
     );
+    if let Some(compression) = target.delivery.compression {
+        headers.insert(
+            header::CONTENT_ENCODING,
+            HeaderValue::from_static(content_encoding(compression)),
+        );
+    }
     headers.insert(WEBHOOK_ID, HeaderValue::from_str(id)?);
     headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(seconds));
     headers.insert(
         WEBHOOK_SIGNATURE,
         HeaderValue::from_str(&signatures.join(" "))?,
     );
-    if let Some(key) = target.keys.first() {
-        let digest = key.body_hmac(body);
+    if let Some(digest) = target.keys.iter().find_map(|key| key.body_hmac(body)) {
         let text = match target.legacy_encoding {
             SignatureEncoding::Hex => hex::encode(digest),
             SignatureEncoding::Base64 => base64::engine::general_purpose::STANDARD.encode(digest),

@@ -3,6 +3,7 @@
 //! Workers send batches and redriven dead letters through it, the API its test
 //! events, so a test shows what a delivery would meet. Nothing here knows the store.
 
+mod body;
 mod headers;
 mod record;
 mod send;

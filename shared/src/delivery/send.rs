@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 
-use super::{Target, headers::headers};
+use super::{Target, body::encoded, headers::headers};
 use crate::{
     clock::Timestamp,
     http::{Outbound, OutboundError, OutboundErrorKind, Timings, Trace},
@@ -42,7 +42,7 @@ pub struct Exchange {
     /// The part in which it ended; `None` when it never began.
     pub phase: Option<Phase>,
     pub timings: Timings,
-    /// Bytes of the body that were handed to the connection; 0 when there was none.
+    /// Bytes of the body, compressed ones if it was, that were handed to the connection; 0 when there was none.
     pub bytes_sent: u64,
     /// Bytes of the answer's body that were read, decoded.
     pub bytes_received: u64,
@@ -74,13 +74,9 @@ pub struct Failed {
 pub async fn send(outbound: &Outbound, target: &Target, message: &Message) -> Attempt {
     let (at, began) = (Timestamp::now(), Instant::now());
     let trace = Trace::default();
-    let mut received = 0;
-    let result = exchange(outbound, target, message, at, &trace, &mut received).await;
-    let sent = if trace.connected() {
-        message.body.len()
-    } else {
-        0
-    };
+    let mut carried = Carried::default();
+    let result = exchange(outbound, target, message, at, &trace, &mut carried).await;
+    let sent = if trace.connected() { carried.sent } else { 0 };
     Attempt {
         result,
         elapsed: began.elapsed(),
@@ -88,11 +84,19 @@ pub async fn send(outbound: &Outbound, target: &Target, message: &Message) -> At
             at,
             phase: trace.phase(),
             timings: trace.timings(),
-            bytes_sent: sent as u64,
-            bytes_received: received,
+            bytes_sent: sent,
+            bytes_received: carried.received,
             key_ids: target.keys.iter().map(SigningKey::key_id).collect(),
         },
     }
+}
+
+/// Bytes of the two bodies.
+#[derive(Default)]
+struct Carried {
+    /// As they go over the wire.
+    sent: u64,
+    received: u64,
 }
 
 async fn exchange(
@@ -101,18 +105,24 @@ async fn exchange(
     message: &Message,
     at: Timestamp,
     trace: &Trace,
-    received: &mut u64,
+    carried: &mut Carried,
 ) -> Result<Answered, Failed> {
-    let headers = headers(target, &message.id, &message.body, at).map_err(|error| Failed {
+    let unmade = |what: &str, error: &dyn std::fmt::Display| Failed {
         kind: OutboundErrorKind::Protocol,
         status: None,
-        message: format!("the headers can't be made: {error}"),
-    })?;
+        message: format!("the {what} can't be made: {error}"),
+    };
+    let body = encoded(&message.body, target.delivery.compression)
+        .await
+        .map_err(|error| unmade("compressed body", &error))?;
+    carried.sent = body.len() as u64;
+    let headers =
+        headers(target, &message.id, &body, at).map_err(|error| unmade("headers", &error))?;
     let request = HttpRequest {
         method: http::Method::POST,
         url: target.url.clone(),
         headers,
-        body: Some(message.body.clone()),
+        body: Some(body),
         timeout: Duration::from_millis(u64::from(target.delivery.timeout_ms)),
         shown_url: None,
     };
@@ -128,7 +138,7 @@ async fn exchange(
     // A success counts once its whole answer (or the bound of it) has arrived in time; a reset before
     // that is a failure, since the receiver may have failed in the middle.
     let body = response.prefix(ANSWER_BYTES).await;
-    *received = response.bytes_read();
+    carried.received = response.bytes_read();
     match body {
         Ok(body) => Ok(Answered {
             status,

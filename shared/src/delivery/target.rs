@@ -1,9 +1,11 @@
 //! A webhook, its secrets opened.
 
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
 use crate::{
     clock::Timestamp,
     model::webhook::{Delivery, SignatureEncoding, Webhook},
-    seal::{SealError, Sealer, signature::SigningKey},
+    seal::{SealError, Sealer, Secret, signature::SigningKey},
 };
 
 /// A webhook, ready to be sent to.
@@ -11,8 +13,8 @@ use crate::{
 pub struct Target {
     pub url: url::Url,
     pub active: bool,
-    /// Its own ones.
-    pub headers: http::HeaderMap,
+    /// Its own ones, secret ones and `authorization` among them; those print as sensitive.
+    pub headers: HeaderMap,
     pub delivery: Delivery,
     pub legacy_encoding: SignatureEncoding,
     /// The current secret first; a rotated one signs too while they overlap.
@@ -43,12 +45,17 @@ impl Target {
                 Ok(SigningKey::new(&secret)?)
             })
             .collect::<Result<Vec<_>, TargetError>>()?;
-        let mut headers = http::HeaderMap::new();
+        let mut headers = HeaderMap::new();
         for (name, value) in &webhook.headers {
-            let name: http::HeaderName =
-                name.parse().map_err(|_| TargetError::Invalid("header"))?;
-            let value = value.parse().map_err(|_| TargetError::Invalid("header"))?;
-            headers.insert(name, value);
+            headers.insert(header_name(name)?, header_value(value)?);
+        }
+        for (name, sealed) in &webhook.secret_headers {
+            let value = sealer.open_secret(&owner, sealed)?;
+            headers.insert(header_name(name)?, sensitive(&value)?);
+        }
+        if let Some(authentication) = &webhook.authentication {
+            let value = authentication.header(sealer, &owner)?;
+            headers.insert(header::AUTHORIZATION, sensitive(&value)?);
         }
         Ok(Self {
             url: webhook
@@ -61,5 +68,73 @@ impl Target {
             legacy_encoding: webhook.legacy_signature_encoding,
             keys,
         })
+    }
+}
+
+fn header_name(text: &str) -> Result<HeaderName, TargetError> {
+    text.parse().map_err(|_| TargetError::Invalid("header"))
+}
+
+fn header_value(text: &str) -> Result<HeaderValue, TargetError> {
+    text.parse().map_err(|_| TargetError::Invalid("header"))
+}
+
+/// A value that is never printed, and never kept in a table of compressed headers (HTTP/2).
+fn sensitive(secret: &Secret) -> Result<HeaderValue, TargetError> {
+    let mut value = header_value(secret.expose())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        ids::{EnvironmentId, WebhookId},
+        model::webhook::WebhookInput,
+        seal::signature::SignatureAlgorithm,
+    };
+
+    fn opened(mut body: Value) -> Target {
+        body["target_url"] = json!("https://example.com/");
+        let sealer = Sealer::new(Sealer::new_master_key().expose()).expect("a key");
+        let environment = EnvironmentId::from_bits(1);
+        let (input, signing) = WebhookInput::read_new(&body, environment).expect("a webhook");
+        let secret = signing.secret(SignatureAlgorithm::default());
+        let id = WebhookId::from_bits(1);
+        let webhook = Webhook::new(id, environment, input, &secret, &sealer, Timestamp(0));
+        Target::open(&webhook.expect("a webhook"), &sealer, Timestamp(0)).expect("a target")
+    }
+
+    #[test]
+    fn secret_headers_and_authentication_are_sent_and_never_printed() {
+        // RFC 7617 section 2.
+        let target = opened(json!({
+            "headers": {"x-plain": "seen"}, "secret_headers": {"X-Api-Key": "k3y-of-the-receiver"},
+            "authentication": {"type": "basic", "username": "Aladdin", "password": "open sesame"},
+        }));
+        assert_eq!(target.headers["x-api-key"], "k3y-of-the-receiver");
+        assert_eq!(
+            target.headers["authorization"],
+            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
+        );
+        let printed = format!("{target:?}");
+        assert!(printed.contains("seen"), "{printed}");
+        for secret in [
+            "k3y-of-the-receiver",
+            "QWxhZGRpbjpvcGVuIHNlc2FtZQ",
+            "sesame",
+        ] {
+            assert!(!printed.contains(secret), "{printed}");
+        }
+    }
+
+    #[test]
+    fn a_bearer_token_is_sent_as_it_was_given() {
+        let target =
+            opened(json!({"authentication": {"type": "bearer", "token": "mF_9.B5f-4.1JqM"}}));
+        assert_eq!(target.headers["authorization"], "Bearer mF_9.B5f-4.1JqM");
     }
 }

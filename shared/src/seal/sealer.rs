@@ -38,9 +38,14 @@ pub enum SealError {
     /// Cut, changed, or moved from another object.
     #[error("the sealed value was damaged or belongs to another object")]
     Damaged,
-    /// Not `whsec_` and base64.
-    #[error("a webhook secret must be `whsec_` followed by base64")]
+    /// Not `whsec_` and base64, or too short or long.
+    #[error("must be `whsec_` followed by base64 of 24 to 64 bytes")]
     InvalidWebhookSecret,
+    /// Not `whsk_` and base64 of a seed or a key pair.
+    #[error(
+        "must be `whsk_` followed by base64 of an ed25519 key: its seed (32 bytes) or its key pair (64 bytes, seed first)"
+    )]
+    InvalidEd25519Secret,
 }
 
 struct Key {

@@ -4,6 +4,7 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
+use ed25519_dalek::{SECRET_KEY_LENGTH, SigningKey};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -13,9 +14,13 @@ use super::{Secret, random_bytes};
 pub const TOKEN_PREFIX: &str = "sl_";
 /// First characters of a webhook secret (Standard Webhooks 1.0).
 pub const WEBHOOK_SECRET_PREFIX: &str = "whsec_";
+/// First characters of the secret half of an ed25519 key pair (Standard Webhooks 1.0).
+pub const ED25519_SECRET_PREFIX: &str = "whsk_";
+/// First characters of its public half.
+pub const ED25519_PUBLIC_PREFIX: &str = "whpk_";
 /// Random bytes in a token: 43 characters of base64url.
 const TOKEN_BYTES: usize = 32;
-/// Random bytes in a webhook secret (Standard Webhooks: 24 to 64).
+/// Random bytes in a webhook secret that is made here.
 const WEBHOOK_SECRET_BYTES: usize = 24;
 
 /// What is stored of a token: its SHA-256 in hex. A token has 256 random bits,
@@ -41,6 +46,14 @@ pub fn new_webhook_secret() -> Secret {
         "{WEBHOOK_SECRET_PREFIX}{}",
         STANDARD.encode(*bytes)
     ))
+}
+
+/// `whsk_` and the 64 bytes of an ed25519 key pair, seed first, in base64.
+#[must_use]
+pub fn new_ed25519_secret() -> Secret {
+    let seed = Zeroizing::new(random_bytes::<SECRET_KEY_LENGTH>());
+    let pair = Zeroizing::new(SigningKey::from_bytes(&seed).to_keypair_bytes());
+    Secret::new(format!("{ED25519_SECRET_PREFIX}{}", STANDARD.encode(*pair)))
 }
 
 #[cfg(test)]
@@ -72,5 +85,13 @@ mod tests {
         let secret = new_webhook_secret();
         let rest = secret.expose().strip_prefix("whsec_").expect("the prefix");
         assert_eq!(STANDARD.decode(rest).expect("base64").len(), 24);
+    }
+
+    #[test]
+    fn an_ed25519_secret_is_whsk_and_the_64_bytes_of_a_key_pair() {
+        let secret = new_ed25519_secret();
+        let rest = secret.expose().strip_prefix("whsk_").expect("the prefix");
+        assert_eq!(STANDARD.decode(rest).expect("base64").len(), 64);
+        assert_ne!(secret.expose(), new_ed25519_secret().expose());
     }
 }

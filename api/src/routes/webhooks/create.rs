@@ -6,7 +6,7 @@ use shared::{
     clock::Timestamp,
     ids::{EnvironmentId, WebhookId},
     model::webhook::{Webhook, WebhookInput},
-    seal::{Sealer, token::new_webhook_secret},
+    seal::{SealError, Sealer, signature::SignatureAlgorithm},
     store::objects::Creation,
 };
 
@@ -18,11 +18,28 @@ use crate::{
     state::AppState,
 };
 
+/// A new webhook.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(
+    dead_code,
+    reason = "describes the body in the OpenAPI document; it is read field by field"
+)]
+pub struct NewWebhook {
+    #[serde(flatten)]
+    input: WebhookInput,
+    /// Signs deliveries: `whsec_` and base64 of 24 to 64 bytes, or `whsk_` and base64 of an ed25519 seed (32 bytes)
+    /// or key pair (64 bytes). Without it one is made.
+    secret: Option<String>,
+    /// What the secret is for; without it, what a given secret's prefix says.
+    #[schema(default = "hmac-sha256")]
+    signature_algorithm: Option<SignatureAlgorithm>,
+}
+
 /// Makes a webhook. Its signing secret is in this answer and in none after it,
 /// but those of its rotations.
 #[utoipa::path(
     post, path = "/api/v1/ipaas/webhook", tag = "webhook", operation_id = "create_webhook",
-    request_body = WebhookInput, responses((status = 201, description = "Made", body = WebhookView))
+    request_body = NewWebhook, responses((status = 201, description = "Made", body = WebhookView))
 )]
 pub async fn create(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError> {
     caller.query(&[])?;
@@ -44,38 +61,25 @@ async fn make(
     id: WebhookId,
     body: &Value,
 ) -> Result<Answer, ApiError> {
-    let input = WebhookInput::read(body, environment);
-    let input =
-        check_target(input, &state.targets).map_err(|faults| ApiError::validation(&faults))?;
+    let read = WebhookInput::read_new(body, environment)
+        .and_then(|(input, signing)| Ok((check_target(input, &state.targets)?, signing)));
+    let (input, signing) = read.map_err(|faults| ApiError::validation(&faults))?;
+    let secret = signing.secret(SignatureAlgorithm::default());
     let now = Timestamp::now();
-    let mut webhook = Webhook {
-        id,
-        environment_id: environment,
-        target_url: String::new(),
-        event_types: Vec::new(),
-        is_active: true,
-        label: None,
-        headers: std::collections::BTreeMap::new(),
-        delivery: shared::model::webhook::Delivery::default(),
-        legacy_signature_encoding: shared::model::webhook::SignatureEncoding::default(),
-        sealed_secret: state
-            .sealer
-            .seal(&id.to_string(), new_webhook_secret().expose().as_bytes()),
-        previous_secret: None,
-        rotation: None,
-        created_at: now,
-        updated_at: now,
-        disabled_at: None,
-        disabled_reason: None,
-        deleted_at: None,
-    };
-    webhook.apply(input, now);
+    let webhook = Webhook::new(id, environment, input, &secret, &state.sealer, now)
+        .map_err(|error| unusable_secret(id, &error))?;
     let webhook = match state.store.objects().create(&webhook).await? {
         Creation::Existed(existing) => existing,
         Creation::Created | Creation::NameTaken(_) => webhook,
     };
     let secret = current_secret(&state.sealer, &webhook)?;
     Answer::created(&WebhookView::with_secret(&webhook, secret))
+}
+
+/// A secret that was checked, or made here, can't be used: a defect.
+pub(super) fn unusable_secret(id: WebhookId, error: &SealError) -> ApiError {
+    tracing::error!(%error, webhook.id = %id, "the secret of a webhook can't be used");
+    ApiError::internal()
 }
 
 /// The secret that signs now, in the clear.

@@ -10,7 +10,7 @@ use crate::{
     routes::Deleted,
 };
 
-/// Deletes a webhook and its log of attempts. No further run can be made for it.
+/// Deletes a webhook, its log of attempts and the credentials it was given. No further run can be made for it.
 #[utoipa::path(
     delete, path = "/api/v1/ipaas/webhook/{id}", tag = "webhook", operation_id = "delete_webhook",
     responses((status = 200, description = "Deleted", body = Deleted))
@@ -22,7 +22,7 @@ pub async fn delete(caller: Caller<Write>) -> Result<HttpResponse, ApiError> {
         .state
         .store
         .objects()
-        .delete::<Webhook>(caller.environment, id, |_| {})
+        .delete(caller.environment, id, Webhook::forget_credentials)
         .await?;
     deleted.ok_or_else(|| ApiError::not_found("webhook"))?;
     // The webhook is gone either way; what is not removed here expires.

@@ -14,11 +14,7 @@ use shared::{fault::Faults, http::TargetPolicy, model::webhook::WebhookInput};
 use url::Url;
 
 /// Adds what the policy of outbound calls says about the target.
-fn check_target(
-    input: Result<WebhookInput, Faults>,
-    policy: &TargetPolicy,
-) -> Result<WebhookInput, Faults> {
-    let input = input?;
+fn check_target(input: WebhookInput, policy: &TargetPolicy) -> Result<WebhookInput, Faults> {
     let mut faults = Faults::default();
     match Url::parse(&input.target_url) {
         Ok(url) => {

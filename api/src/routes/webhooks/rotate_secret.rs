@@ -6,11 +6,14 @@ use shared::{
     clock::Timestamp,
     fault::{Faults, Fields},
     ids::{EnvironmentId, WebhookId},
-    model::webhook::{PreviousSecret, Webhook},
-    seal::token::new_webhook_secret,
+    model::webhook::{SigningInput, Webhook},
+    seal::signature::SignatureAlgorithm,
 };
 
-use super::{create::current_secret, view::WebhookView};
+use super::{
+    create::{current_secret, unusable_secret},
+    view::WebhookView,
+};
 use crate::{
     answer::Answer,
     error::ApiError,
@@ -34,10 +37,15 @@ pub struct RotateSecret {
     /// How long the old secret signs beside the new one, in hours.
     #[schema(minimum = 0, maximum = 168, default = 24)]
     overlap_hours: Option<u64>,
+    /// The new secret, as at the creation; without it one is made.
+    secret: Option<String>,
+    /// What the new secret is for; without it, what a given secret's prefix says, or else what the old one was for.
+    signature_algorithm: Option<SignatureAlgorithm>,
 }
 
-/// Gives a webhook a new signing secret, which is in this answer only. The old
-/// one signs beside it for a while, so that receivers can be changed over.
+/// Gives a webhook a new signing secret, which is in this answer only; it may be for
+/// another algorithm. The old one signs beside it for a while, so that receivers can
+/// be changed over.
 #[utoipa::path(
     post, path = "/api/v1/ipaas/webhook/{id}/rotate-secret", tag = "webhook", operation_id = "rotate_webhook_secret",
     request_body = Option<RotateSecret>, responses((status = 200, description = "Rotated", body = WebhookView))
@@ -57,27 +65,21 @@ async fn rotate(
     rotation: u128,
     body: &Value,
 ) -> Result<Answer, ApiError> {
-    let overlap_hours = read_overlap(body).map_err(|faults| ApiError::validation(&faults))?;
+    let (signing, overlap_hours) = read(body).map_err(|faults| ApiError::validation(&faults))?;
     let now = Timestamp::now();
     let until = Timestamp(
         now.0
             .saturating_add(overlap_hours.saturating_mul(MS_PER_HOUR)),
     );
-    let sealed = state
-        .sealer
-        .seal(&id.to_string(), new_webhook_secret().expose().as_bytes());
     let change = |webhook: &mut Webhook| {
         if webhook.rotation == Some(rotation) {
             return Ok(());
         }
         webhook.rotation = Some(rotation);
-        let previous = std::mem::replace(&mut webhook.sealed_secret, sealed.clone());
-        webhook.previous_secret = (until > now).then_some(PreviousSecret {
-            sealed: previous,
-            until,
-        });
-        webhook.updated_at = now;
-        Ok::<(), ApiError>(())
+        let secret = signing.secret(webhook.signature_algorithm());
+        webhook
+            .rotate(&secret, until, &state.sealer, now)
+            .map_err(|error| unusable_secret(id, &error))
     };
     let webhook = state
         .store
@@ -90,7 +92,7 @@ async fn rotate(
     Answer::ok(&WebhookView::with_secret(&webhook, secret))
 }
 
-fn read_overlap(body: &Value) -> Result<i64, Faults> {
+fn read(body: &Value) -> Result<(SigningInput, i64), Faults> {
     let mut faults = Faults::default();
     let Some(mut fields) = Fields::new(body, "", &mut faults) else {
         return Err(faults);
@@ -98,6 +100,7 @@ fn read_overlap(body: &Value) -> Result<i64, Faults> {
     let hours = fields
         .integer("overlap_hours", 0..=MAX_OVERLAP_HOURS, &mut faults)
         .unwrap_or(DEFAULT_OVERLAP_HOURS);
+    let signing = SigningInput::read(&mut fields, &mut faults);
     fields.finish(&mut faults);
-    faults.into_result(i64::try_from(hours).unwrap_or(i64::MAX))
+    faults.into_result((signing, i64::try_from(hours).unwrap_or(i64::MAX)))
 }

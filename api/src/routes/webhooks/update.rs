@@ -18,7 +18,8 @@ use crate::{
     extract::{Caller, Write},
 };
 
-/// Changes a webhook: objects merge, `null` goes back to the default, the rest is
+/// Changes a webhook. Secrets that the patch doesn't name stay what they are; those that sign are changed by
+/// `rotate-secret`. Otherwise objects merge, `null` goes back to the default, the rest is
 /// replaced. Workers go by the new values within seconds; a run keeps the event
 /// types and batch sizes it started with.
 #[utoipa::path(
@@ -30,13 +31,13 @@ pub async fn update(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError>
     let id: WebhookId = caller.id("webhook")?;
     caller.query(&[])?;
     let patch = caller.json().await?.value;
-    let (environment, policy) = (caller.environment, &caller.state.targets);
+    let (environment, state) = (caller.environment, &caller.state);
     let change = |webhook: &mut Webhook| {
-        let input = merged(webhook, &patch).and_then(|merged| {
-            check_target(WebhookInput::read(&merged, environment), policy)
-                .map_err(|faults| ApiError::validation(&faults))
-        })?;
-        webhook.apply(input, Timestamp::now());
+        let merged = merged(webhook, &patch)?;
+        let input = WebhookInput::read_changed(&merged, webhook)
+            .and_then(|input| check_target(input, &state.targets))
+            .map_err(|faults| ApiError::validation(&faults))?;
+        webhook.apply(input, &state.sealer, Timestamp::now());
         Ok::<(), ApiError>(())
     };
     let webhook = caller
@@ -52,6 +53,28 @@ pub async fn update(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError>
 
 fn merged(webhook: &Webhook, patch: &Value) -> Result<Value, ApiError> {
     let mut merged = serde_json::to_value(webhook.input()).map_err(|_| ApiError::internal())?;
+    make_way(&mut merged, patch);
     merge_patch(&mut merged, patch);
     Ok(merged)
+}
+
+/// Takes out of `current` what the patch replaces though RFC 7386 wouldn't see it: headers under the same name in
+/// other letters, and an authentication of another type, whose fields mean nothing to the new one.
+fn make_way(current: &mut Value, patch: &Value) {
+    for map in ["headers", "secret_headers"] {
+        let (Some(headers), Some(given)) = (current[map].as_object_mut(), patch[map].as_object())
+        else {
+            continue;
+        };
+        for name in given.keys() {
+            let lower = name.to_ascii_lowercase();
+            if lower != *name {
+                headers.shift_remove(&lower);
+            }
+        }
+    }
+    let kind = &patch["authentication"]["type"];
+    if !kind.is_null() && *kind != current["authentication"]["type"] {
+        current["authentication"] = Value::Null;
+    }
 }

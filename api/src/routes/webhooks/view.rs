@@ -6,7 +6,8 @@ use serde::Serialize;
 use shared::{
     clock::Timestamp,
     ids::{EnvironmentId, WebhookId},
-    model::webhook::{Delivery, SignatureEncoding, Webhook},
+    model::webhook::{Authentication, Concealed, Delivery, SignatureEncoding, Webhook},
+    seal::signature::SignatureAlgorithm,
 };
 
 /// Where events go, which ones, and how.
@@ -22,8 +23,17 @@ pub struct WebhookView {
     /// The signing secret; in the answers to its creation and rotation only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+    pub signature_algorithm: SignatureAlgorithm,
+    /// What receivers verify ed25519 signatures with: `whpk_…`.
+    pub public_key: Option<String>,
     pub label: Option<String>,
     pub headers: BTreeMap<String, String>,
+    /// Each value is shown as `[redacted]`.
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub secret_headers: BTreeMap<String, Concealed>,
+    /// Its secret part is shown as `[redacted]`.
+    #[schema(value_type = Option<Authentication<String>>)]
+    pub authentication: Option<Authentication<Concealed>>,
     pub delivery: Delivery,
     pub legacy_signature_encoding: SignatureEncoding,
     #[schema(value_type = String)]
@@ -49,16 +59,21 @@ impl WebhookView {
 
 impl From<&Webhook> for WebhookView {
     fn from(webhook: &Webhook) -> Self {
+        let input = webhook.input();
         Self {
             id: webhook.id,
-            target_url: webhook.target_url.clone(),
-            event_types: webhook.event_types.clone(),
-            is_active: webhook.is_active,
+            target_url: input.target_url,
+            event_types: input.event_types,
+            is_active: input.is_active,
             secret: None,
-            label: webhook.label.clone(),
-            headers: webhook.headers.clone(),
-            delivery: webhook.delivery.clone(),
-            legacy_signature_encoding: webhook.legacy_signature_encoding,
+            signature_algorithm: webhook.signature_algorithm(),
+            public_key: webhook.public_key.clone(),
+            label: input.label,
+            headers: input.headers,
+            secret_headers: input.secret_headers,
+            authentication: input.authentication,
+            delivery: input.delivery,
+            legacy_signature_encoding: input.legacy_signature_encoding,
             environment_id: webhook.environment_id,
             created_at: webhook.created_at,
             updated_at: webhook.updated_at,

@@ -1,12 +1,22 @@
 //! A webhook: where events go, which ones, and how they are delivered.
 
+mod authentication;
+mod concealed;
+mod headers;
+mod signing;
+
 use std::collections::BTreeMap;
 
-use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
+pub use self::{
+    authentication::{Authentication, MAX_CREDENTIAL_BYTES},
+    concealed::Concealed,
+    headers::{MAX_HEADER_VALUE_BYTES, MAX_HEADERS},
+    signing::SigningInput,
+};
 use super::{
     event::EVENT_TYPES,
     input::{accept_common, label, refuse_read_only},
@@ -15,36 +25,14 @@ use crate::{
     clock::Timestamp,
     fault::{Faults, Fields, child, suggestion},
     ids::{EnvironmentId, WebhookId},
+    seal::{
+        SealError, Sealer, Secret,
+        signature::{SignatureAlgorithm, SigningKey},
+    },
 };
 
 /// Bytes of a target URL at most.
 pub const MAX_URL_BYTES: usize = 2048;
-/// Own headers of a webhook at most.
-pub const MAX_HEADERS: usize = 20;
-/// Bytes of one own header's value at most.
-pub const MAX_HEADER_VALUE_BYTES: usize = 4096;
-
-/// Headers that the delivery sets itself, or that would change its framing.
-const RESERVED_HEADERS: &[&str] = &[
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "x-handled-signature",
-    "x-truto-signature",
-];
-/// Every header that starts so is reserved too.
-const RESERVED_HEADER_PREFIX: &str = "webhook-";
 
 /// Why a webhook is off that a client switched off.
 pub const SWITCHED_OFF_BY_REQUEST: &str = "switched off by request";
@@ -62,13 +50,22 @@ pub struct Webhook {
     /// Sent with every delivery.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// Sent with every delivery too; each value sealed for the webhook's id.
+    #[serde(default)]
+    pub secret_headers: BTreeMap<String, String>,
+    /// Its secret part sealed for the webhook's id.
+    #[serde(default)]
+    pub authentication: Option<Authentication<String>>,
     #[serde(default)]
     pub delivery: Delivery,
     /// How the two drop-in signature headers write their digest.
     #[serde(default)]
     pub legacy_signature_encoding: SignatureEncoding,
-    /// The signing secret (`whsec_…`), sealed for the webhook's id.
+    /// The signing secret (`whsec_…` or `whsk_…`), sealed for the webhook's id.
     pub sealed_secret: String,
+    /// The public half of a `whsk_…`, as shown: `whpk_…`.
+    #[serde(default)]
+    pub public_key: Option<String>,
     /// The secret before the last rotation, while both sign.
     #[serde(default)]
     pub previous_secret: Option<PreviousSecret>,
@@ -95,6 +92,85 @@ pub struct PreviousSecret {
 }
 
 impl Webhook {
+    /// A new one, as a client wants it, that signs with `secret`.
+    ///
+    /// # Errors
+    /// `secret` is none.
+    pub fn new(
+        id: WebhookId,
+        environment_id: EnvironmentId,
+        input: WebhookInput,
+        secret: &Secret,
+        sealer: &Sealer,
+        now: Timestamp,
+    ) -> Result<Self, SealError> {
+        let mut webhook = Self {
+            id,
+            environment_id,
+            target_url: String::new(),
+            event_types: Vec::new(),
+            is_active: true,
+            label: None,
+            headers: BTreeMap::new(),
+            secret_headers: BTreeMap::new(),
+            authentication: None,
+            delivery: Delivery::default(),
+            legacy_signature_encoding: SignatureEncoding::default(),
+            sealed_secret: String::new(),
+            public_key: None,
+            previous_secret: None,
+            rotation: None,
+            created_at: now,
+            updated_at: now,
+            disabled_at: None,
+            disabled_reason: None,
+            deleted_at: None,
+        };
+        webhook.sign_with(secret, sealer)?;
+        webhook.apply(input, sealer, now);
+        Ok(webhook)
+    }
+
+    fn sign_with(&mut self, secret: &Secret, sealer: &Sealer) -> Result<(), SealError> {
+        self.public_key = SigningKey::new(secret)?.public_key();
+        self.sealed_secret = sealer.seal(&self.id.to_string(), secret.expose().as_bytes());
+        Ok(())
+    }
+
+    /// Signs with `secret` from now on, and with the one before up to `until` too.
+    ///
+    /// # Errors
+    /// `secret` is none.
+    pub fn rotate(
+        &mut self,
+        secret: &Secret,
+        until: Timestamp,
+        sealer: &Sealer,
+        now: Timestamp,
+    ) -> Result<(), SealError> {
+        let sealed = self.sealed_secret.clone();
+        self.sign_with(secret, sealer)?;
+        self.previous_secret = (until > now).then_some(PreviousSecret { sealed, until });
+        self.updated_at = now;
+        Ok(())
+    }
+
+    /// What the current secret signs with.
+    #[must_use]
+    pub fn signature_algorithm(&self) -> SignatureAlgorithm {
+        match self.public_key {
+            Some(_) => SignatureAlgorithm::Ed25519,
+            None => SignatureAlgorithm::HmacSha256,
+        }
+    }
+
+    /// Wipes what only a delivery needs, when there will be none any more.
+    pub fn forget_credentials(&mut self) {
+        self.secret_headers.clear();
+        self.authentication = None;
+        self.previous_secret = None;
+    }
+
     /// The sealed secrets that sign at `now`, the current one first.
     #[must_use]
     pub fn signing_secrets(&self, now: Timestamp) -> Vec<&str> {
@@ -116,13 +192,23 @@ impl Webhook {
             is_active: self.is_active,
             label: self.label.clone(),
             headers: self.headers.clone(),
+            secret_headers: self
+                .secret_headers
+                .iter()
+                .map(|(name, sealed)| (name.clone(), Concealed::Kept(sealed.clone())))
+                .collect(),
+            authentication: self
+                .authentication
+                .clone()
+                .map(|authentication| authentication.map(Concealed::Kept)),
             delivery: self.delivery.clone(),
             legacy_signature_encoding: self.legacy_signature_encoding,
         }
     }
 
     /// Takes over what a client set. Switching it on again forgets why it was off.
-    pub fn apply(&mut self, input: WebhookInput, now: Timestamp) {
+    pub fn apply(&mut self, input: WebhookInput, sealer: &Sealer, now: Timestamp) {
+        let owner = self.id.to_string();
         if self.is_active && !input.is_active {
             self.disabled_at = Some(now);
             self.disabled_reason = Some(SWITCHED_OFF_BY_REQUEST.to_owned());
@@ -135,6 +221,14 @@ impl Webhook {
         self.is_active = input.is_active;
         self.label = input.label;
         self.headers = input.headers;
+        self.secret_headers = input
+            .secret_headers
+            .into_iter()
+            .map(|(name, value)| (name, value.sealed(sealer, &owner)))
+            .collect();
+        self.authentication = input
+            .authentication
+            .map(|authentication| authentication.map(|secret| secret.sealed(sealer, &owner)));
         self.delivery = input.delivery;
         self.legacy_signature_encoding = input.legacy_signature_encoding;
         self.updated_at = now;
@@ -196,7 +290,16 @@ pub struct Delivery {
     /// Requests a second at most, spread evenly, over all workers and streams.
     #[schema(minimum = 1, maximum = 1000)]
     pub rate_per_second: Option<u32>,
+    /// How the body of a request is compressed; signatures are made over the compressed bytes.
+    pub compression: Option<Compression>,
     pub retry: Retry,
+}
+
+/// Sent as `content-encoding`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    Gzip,
 }
 
 /// When a failed delivery is tried again: exponential, with full jitter.
@@ -224,6 +327,7 @@ impl Default for Delivery {
             concurrency: 8,
             window: 1,
             rate_per_second: None,
+            compression: None,
             retry: Retry::default(),
         }
     }
@@ -240,7 +344,7 @@ impl Default for Retry {
 }
 
 /// What a client may set of a webhook.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct WebhookInput {
     /// Where events are posted: an https URL of a public host.
     #[schema(max_length = 2048)]
@@ -254,6 +358,12 @@ pub struct WebhookInput {
     /// Further headers of every delivery; names that the delivery sets itself are refused.
     #[schema(required = false)]
     pub headers: BTreeMap<String, String>,
+    /// Further headers whose values no answer shows; `[redacted]` keeps the stored one.
+    #[schema(required = false, value_type = BTreeMap<String, String>)]
+    pub secret_headers: BTreeMap<String, Concealed>,
+    /// How a delivery proves to the receiver who sends it.
+    #[schema(required = false, value_type = Option<Authentication<String>>)]
+    pub authentication: Option<Authentication<Concealed>>,
     #[schema(required = false)]
     pub delivery: Delivery,
     #[schema(required = false)]
@@ -263,33 +373,85 @@ pub struct WebhookInput {
 /// Fields of a webhook that only the server sets.
 const READ_ONLY: &[&str] = &[
     "id",
-    "secret",
+    "public_key",
     "created_at",
     "updated_at",
     "disabled_at",
     "disabled_reason",
 ];
+/// Fields that a creation sets, and after it a rotation only.
+const ROTATED: &[&str] = &["secret", "signature_algorithm"];
 
 impl WebhookInput {
-    /// Reads a body. Whether `target_url` may be reached is the caller's to check.
+    /// Reads the body of a creation. Whether `target_url` may be reached is the caller's to check.
     ///
     /// # Errors
     /// Every fault at once.
-    pub fn read(body: &Value, environment: EnvironmentId) -> Result<Self, Faults> {
+    pub fn read_new(
+        body: &Value,
+        environment: EnvironmentId,
+    ) -> Result<(Self, SigningInput), Faults> {
         let mut faults = Faults::default();
         let Some(mut fields) = Fields::new(body, "", &mut faults) else {
             return Err(faults);
         };
-        accept_common(&mut fields, environment, &mut faults);
-        refuse_read_only(&mut fields, READ_ONLY, &mut faults);
-        let target_url = read_target_url(&mut fields, &mut faults);
-        let input = Self {
-            target_url: target_url.unwrap_or_default(),
-            event_types: read_event_types(&mut fields, &mut faults),
-            is_active: fields.boolean("is_active", &mut faults).unwrap_or(true),
-            label: label(&mut fields, "label", &mut faults),
-            headers: read_headers(&mut fields, &mut faults),
-            delivery: read_delivery(&mut fields, &mut faults),
+        let input = Self::read(&mut fields, environment, None, &mut faults);
+        let signing = SigningInput::read(&mut fields, &mut faults);
+        fields.finish(&mut faults);
+        faults.into_result((input, signing))
+    }
+
+    /// Reads what `stored` is to become: its [`Webhook::input`] with a patch merged in. Whether `target_url` may be
+    /// reached is the caller's to check.
+    ///
+    /// # Errors
+    /// Every fault at once.
+    pub fn read_changed(body: &Value, stored: &Webhook) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let Some(mut fields) = Fields::new(body, "", &mut faults) else {
+            return Err(faults);
+        };
+        for name in ROTATED {
+            if fields.nullable(name).is_some() {
+                faults.push(
+                    fields.pointer(name),
+                    "is changed by `POST /webhook/{id}/rotate-secret`; leave it out",
+                );
+            }
+        }
+        let input = Self::read(
+            &mut fields,
+            stored.environment_id,
+            Some(stored),
+            &mut faults,
+        );
+        fields.finish(&mut faults);
+        faults.into_result(input)
+    }
+
+    fn read(
+        fields: &mut Fields<'_>,
+        environment: EnvironmentId,
+        stored: Option<&Webhook>,
+        faults: &mut Faults,
+    ) -> Self {
+        accept_common(fields, environment, faults);
+        refuse_read_only(fields, READ_ONLY, faults);
+        let target_url = read_target_url(fields, faults).unwrap_or_default();
+        let event_types = read_event_types(fields, faults);
+        let is_active = fields.boolean("is_active", faults).unwrap_or(true);
+        let label = label(fields, "label", faults);
+        let (headers, secret_headers) = headers::read(fields, stored, faults);
+        let authentication = stored.and_then(|webhook| webhook.authentication.as_ref());
+        Self {
+            target_url,
+            event_types,
+            is_active,
+            label,
+            headers,
+            secret_headers,
+            authentication: authentication::read(fields, authentication, faults),
+            delivery: read_delivery(fields, faults),
             legacy_signature_encoding: fields
                 .choice(
                     "legacy_signature_encoding",
@@ -297,12 +459,10 @@ impl WebhookInput {
                         ("hex", SignatureEncoding::Hex),
                         ("base64", SignatureEncoding::Base64),
                     ],
-                    &mut faults,
+                    faults,
                 )
                 .unwrap_or_default(),
-        };
-        fields.finish(&mut faults);
-        faults.into_result(input)
+        }
     }
 }
 
@@ -351,54 +511,6 @@ fn read_event_types(fields: &mut Fields<'_>, faults: &mut Faults) -> Vec<String>
     types
 }
 
-fn read_headers(fields: &mut Fields<'_>, faults: &mut Faults) -> BTreeMap<String, String> {
-    let mut headers = BTreeMap::new();
-    let Some(given) = fields.object("headers", faults) else {
-        return headers;
-    };
-    let pointer = fields.pointer("headers");
-    if given.len() > MAX_HEADERS {
-        faults.push(&pointer, format!("must have at most {MAX_HEADERS} headers"));
-    }
-    for (name, value) in given.iter().filter(|(_, value)| !value.is_null()) {
-        let pointer = child(&pointer, name);
-        let Ok(header) = HeaderName::try_from(name.as_str()) else {
-            faults.push(pointer, "is not a header name");
-            continue;
-        };
-        if RESERVED_HEADERS.contains(&header.as_str())
-            || header.as_str().starts_with(RESERVED_HEADER_PREFIX)
-        {
-            faults.push(
-                pointer,
-                "is set by the delivery itself; choose another name",
-            );
-            continue;
-        }
-        let Some(text) = value.as_str() else {
-            faults.push(pointer, "must be a string");
-            continue;
-        };
-        if text.len() > MAX_HEADER_VALUE_BYTES
-            || !text.is_ascii()
-            || HeaderValue::from_str(text).is_err()
-        {
-            faults.push(
-                pointer,
-                format!("must be at most {MAX_HEADER_VALUE_BYTES} printable ASCII characters"),
-            );
-            continue;
-        }
-        if headers
-            .insert(header.as_str().to_owned(), text.to_owned())
-            .is_some()
-        {
-            faults.push(pointer, "is given twice (names of headers ignore case)");
-        }
-    }
-    headers
-}
-
 fn read_delivery(fields: &mut Fields<'_>, faults: &mut Faults) -> Delivery {
     let defaults = Delivery::default();
     let pointer = fields.pointer("delivery");
@@ -426,6 +538,7 @@ fn read_delivery(fields: &mut Fields<'_>, faults: &mut Faults) -> Delivery {
     delivery.rate_per_second = fields
         .integer("rate_per_second", 1..=1000, faults)
         .and_then(|number| u32::try_from(number).ok());
+    delivery.compression = fields.choice("compression", &[("gzip", Compression::Gzip)], faults);
     let pointer = fields.pointer("retry");
     if let Some(value) = fields.value("retry") {
         delivery.retry = read_retry(value, pointer, faults);
@@ -463,7 +576,7 @@ mod tests {
     use serde_json::json;
 
     fn faults_of(body: &Value) -> Vec<(String, String)> {
-        let faults = WebhookInput::read(body, EnvironmentId::from_bits(1)).expect_err("faults");
+        let faults = WebhookInput::read_new(body, EnvironmentId::from_bits(1)).expect_err("faults");
         faults
             .as_slice()
             .iter()
@@ -473,7 +586,7 @@ mod tests {
 
     #[test]
     fn a_webhook_needs_no_more_than_its_target() {
-        let input = WebhookInput::read(
+        let (input, _) = WebhookInput::read_new(
             &json!({"target_url": "https://example.com/hook"}),
             EnvironmentId::from_bits(1),
         )
@@ -486,43 +599,112 @@ mod tests {
     fn every_fault_of_a_webhook_is_named_at_once() {
         let found = faults_of(&json!({
             "event_types": ["sync_job_run:recrd"],
-            "headers": {"Webhook-Id": "1", "x-ok": "fine", "bad name": "1", "x-line": "a\r\nb"},
-            "delivery": {"batch_records": 0, "windw": 1, "window": 17, "rate_per_second": 0, "retry": {"first_ms": 60000, "max_ms": 1000}},
-            "secret": "mine", "targeturl": "x",
+            "headers": {"Webhook-Id": "1", "x-ok": "fine", "bad name": "1", "x-line": "a\r\nb", "Authorization": "x"},
+            "secret_headers": {"X-OK": "again", "webhook-x": "1", "x-long": "x".repeat(5000)},
+            "authentication": {"type": "basic", "username": "a:b", "passwort": "hunter2"},
+            "delivery": {"batch_records": 0, "windw": 1, "window": 17, "rate_per_second": 0, "compression": "br", "retry": {"first_ms": 60000, "max_ms": 1000}},
+            "secret": "whsec_hunter2", "signature_algorithm": "rsa", "public_key": "x", "targeturl": "x",
         }));
         let pointers: Vec<&str> = found.iter().map(|(pointer, _)| pointer.as_str()).collect();
         assert_eq!(
             pointers,
             [
-                "/secret",
+                "/public_key",
                 "/target_url",
                 "/event_types/0",
                 "/headers/Webhook-Id",
                 "/headers/bad name",
                 "/headers/x-line",
+                "/headers/Authorization",
+                "/secret_headers/X-OK",
+                "/secret_headers/webhook-x",
+                "/secret_headers/x-long",
+                "/authentication/username",
+                "/authentication/password",
+                "/authentication/passwort",
                 "/delivery/batch_records",
                 "/delivery/window",
                 "/delivery/rate_per_second",
+                "/delivery/compression",
                 "/delivery/retry/first_ms",
                 "/delivery/windw",
+                "/signature_algorithm",
+                "/secret",
                 "/targeturl",
             ]
+        );
+        assert!(
+            found
+                .iter()
+                .all(|(_, message)| !message.contains("hunter2"))
         );
         assert!(found[2].1.contains("did you mean `sync_job_run:record`?"));
     }
 
+    fn sealer() -> Sealer {
+        Sealer::new(Sealer::new_master_key().expose()).expect("a key")
+    }
+
+    fn webhook(body: &Value, sealer: &Sealer) -> Webhook {
+        let environment = EnvironmentId::from_bits(1);
+        let (input, signing) = WebhookInput::read_new(body, environment).expect("a valid webhook");
+        let secret = signing.secret(SignatureAlgorithm::default());
+        let id = WebhookId::from_bits(1);
+        Webhook::new(id, environment, input, &secret, sealer, Timestamp(0)).expect("a webhook")
+    }
+
     #[test]
-    fn what_a_client_set_can_be_read_again_as_it_is() {
-        let input = WebhookInput::read(
-            &json!({"target_url": "https://example.com/hook", "label": "orders", "headers": {"X-A": "1"}}),
-            EnvironmentId::from_bits(1),
-        )
-        .expect("a valid webhook");
-        let again = serde_json::to_value(&input).expect("JSON");
-        assert_eq!(
-            WebhookInput::read(&again, EnvironmentId::from_bits(1)),
-            Ok(input)
+    fn what_a_client_set_can_be_read_again_as_it_is_and_keeps_what_is_secret() {
+        let sealer = sealer();
+        let before = webhook(
+            &json!({"target_url": "https://example.com/hook", "label": "orders", "headers": {"X-A": "1"},
+                "secret_headers": {"X-Key": "s33cret"}, "authentication": {"type": "basic", "username": "u", "password": "p4ss"}}),
+            &sealer,
         );
+        let shown = serde_json::to_value(before.input()).expect("JSON");
+        assert_eq!(shown["secret_headers"], json!({"x-key": "[redacted]"}));
+        assert_eq!(
+            shown["authentication"],
+            json!({"type": "basic", "username": "u", "password": "[redacted]"})
+        );
+        let input = WebhookInput::read_changed(&shown, &before).expect("a valid webhook");
+        let mut after = before.clone();
+        after.apply(input, &sealer, Timestamp(0));
+        let json = |webhook| serde_json::to_value(webhook).expect("JSON");
+        assert_eq!(json(&after), json(&before));
+    }
+
+    #[test]
+    fn redacted_stands_for_no_secret_that_is_not_there() {
+        let found = faults_of(&json!({
+            "target_url": "https://example.com/hook", "secret_headers": {"x-key": "[redacted]"},
+            "authentication": {"type": "bearer", "token": "[redacted]"},
+        }));
+        let pointers: Vec<&str> = found.iter().map(|(pointer, _)| pointer.as_str()).collect();
+        assert_eq!(pointers, ["/secret_headers/x-key", "/authentication/token"]);
+    }
+
+    #[test]
+    fn a_rotation_may_change_the_algorithm_and_both_keys_sign() {
+        let sealer = sealer();
+        let mut webhook = webhook(&json!({"target_url": "https://example.com/hook"}), &sealer);
+        assert_eq!(
+            webhook.signature_algorithm(),
+            SignatureAlgorithm::HmacSha256
+        );
+        let secret = SignatureAlgorithm::Ed25519.new_secret();
+        webhook
+            .rotate(&secret, Timestamp(10), &sealer, Timestamp(0))
+            .expect("a rotation");
+        assert_eq!(webhook.signature_algorithm(), SignatureAlgorithm::Ed25519);
+        let owner = webhook.id.to_string();
+        let prefixes: Vec<String> = webhook
+            .signing_secrets(Timestamp(9))
+            .iter()
+            .map(|sealed| sealer.open_secret(&owner, sealed).expect("opens"))
+            .map(|secret| secret.expose()[..5].to_owned())
+            .collect();
+        assert_eq!(prefixes, ["whsk_", "whsec"]);
     }
 
     #[test]
