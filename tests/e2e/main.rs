@@ -13,4 +13,5 @@ mod hostile_source;
 mod promises;
 mod receiver_down;
 mod reference;
+mod signing;
 mod workflows;
