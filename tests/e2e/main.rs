@@ -12,6 +12,7 @@ mod fields;
 mod hostile_source;
 mod promises;
 mod receiver_down;
+mod receiver_kit;
 mod reference;
 mod signing;
 mod workflows;
