@@ -27,7 +27,10 @@ function openJournal(path) {
     // A line without its end was never answered: it comes again.
     const whole = bytes.lastIndexOf("\n") + 1;
     truncateSync(path, whole);
-    for (const line of bytes.subarray(0, whole).toString().split("\n").filter(Boolean)) note(...JSON.parse(line));
+    for (const line of bytes.subarray(0, whole).toString().split("\n").filter(Boolean)) {
+      const [id, body] = JSON.parse(line);
+      note(id, JSON.parse(body));
+    }
   }
   return openSync(path, "a");
 }
@@ -46,6 +49,7 @@ function verified(headers, body) {
 
 function store(id, body) {
   if (seen.has(id)) return;
+  const event = JSON.parse(body); // first: what can't be read must not get into the journal
   try {
     // The body as text keeps its bytes: parse records with what keeps long numbers, which JSON.parse doesn't.
     const line = Buffer.from(JSON.stringify([id, body.toString()]) + "\n");
@@ -57,13 +61,12 @@ function store(id, body) {
     closeSync(journal);
     process.exit(1);
   }
-  note(id, body.toString());
+  note(id, event);
 }
 
 // What follows from an event, when it comes and when the journal is read again.
-function note(id, body) {
+function note(id, { event, payload }) {
   seen.add(id);
-  const { event, payload } = JSON.parse(body);
   const run = payload.sync_job_run_id;
   if (!run) return; // of an account or a trigger
   if (!runs.has(run)) runs.set(run, { events: 0, ended: null, errors: null, streams: new Map() });

@@ -70,11 +70,11 @@ struct Stream {
 
 impl Inbox {
     fn open(path: &str) -> Result<Self> {
-        let mut text = fs::read(path).unwrap_or_default();
+        let journal = File::options().create(true).append(true).open(path)?;
+        let mut text = fs::read(path)?;
         // A line without its end was never answered: it comes again.
         let whole = text.iter().rposition(|byte| *byte == b'\n');
         text.truncate(whole.map_or(0, |at| at + 1));
-        let journal = File::options().create(true).append(true).open(path)?;
         journal.set_len(text.len() as u64)?;
         journal.sync_all()?;
         let mut inbox = Self {
@@ -84,7 +84,7 @@ impl Inbox {
         };
         for line in std::str::from_utf8(&text)?.lines() {
             let (id, body): (String, String) = serde_json::from_str(line)?;
-            inbox.note(id, &body)?;
+            inbox.note(id, Event::parse(&body)?);
         }
         Ok(inbox)
     }
@@ -93,47 +93,40 @@ impl Inbox {
         if self.seen.contains(id) {
             return Ok(());
         }
+        // What can't be read must not get into the journal, which has to be readable at the next start.
+        let event = Event::parse(body)?;
         // The body as text keeps its bytes.
         let line = serde_json::to_string(&(id, body))? + "\n";
         let mut journal = self.journal.take().context("start it again")?;
         journal.write_all(line.as_bytes())?;
         journal.sync_data()?;
         self.journal = Some(journal);
-        self.note(id.to_owned(), body)
+        self.note(id.to_owned(), event);
+        Ok(())
     }
 
     /// What follows from an event, when it comes and when the journal is read again.
-    fn note(&mut self, id: String, body: &str) -> Result<()> {
+    fn note(&mut self, id: String, event: Event) {
         self.seen.insert(id);
-        let event: Value = serde_json::from_str(body)?;
-        let (name, payload) = (
-            event["event"].as_str().context("a name")?,
-            &event["payload"],
-        );
-        let Some(run_id) = payload["sync_job_run_id"].as_str() else {
-            return Ok(()); // of an account or a trigger
+        let Some(run_id) = event.run else {
+            return; // of an account or a trigger
         };
-        let run = self.runs.entry(run_id.to_owned()).or_default();
+        let run = self.runs.entry(run_id.clone()).or_default();
         run.events += 1;
-        if name == "sync_job_run:record" {
-            let meta = &payload["meta"];
-            let stream = payload["name"].as_str().context("a name")?;
-            run.streams.entry(stream.to_owned()).or_default().insert(
-                meta["first_seq"].as_u64().context("first_seq")?,
-                meta["last_seq"].as_u64().context("last_seq")?,
-            );
-        }
-        if ENDS.contains(&name) {
-            run.ended = Some(name.to_owned());
-            run.errors = payload["errors"].as_u64();
-            for stream in payload["resources"].as_array().into_iter().flatten() {
-                let name = stream["name"].as_str().context("a name")?;
-                run.streams.entry(name.to_owned()).or_default().last_seq =
-                    stream["last_seq"].as_u64();
+        match event.what {
+            What::Records { name, first, last } => {
+                run.streams.entry(name).or_default().insert(first, last);
             }
-            println!("{}", self.report(run_id));
+            What::End { errors, streams } => {
+                run.ended = Some(event.name);
+                run.errors = Some(errors);
+                for (name, last_seq) in streams {
+                    run.streams.entry(name).or_default().last_seq = Some(last_seq);
+                }
+                println!("{}", self.report(&run_id));
+            }
+            What::Other => {}
         }
-        Ok(())
     }
 
     /// `seq` counts from 1 without gaps, and the end says how far: nothing can be missing unseen.
@@ -152,6 +145,59 @@ impl Inbox {
             .collect();
         json!({"run": run_id, "events": run.events, "ended": run.ended, "errors": run.errors,
                "complete": complete, "streams": streams})
+    }
+}
+
+/// What matters here of an event.
+struct Event {
+    name: String,
+    run: Option<String>,
+    what: What,
+}
+
+enum What {
+    Records {
+        name: String,
+        first: u64,
+        last: u64,
+    },
+    End {
+        errors: u64,
+        streams: Vec<(String, u64)>,
+    },
+    Other,
+}
+
+impl Event {
+    fn parse(body: &str) -> Result<Self> {
+        let event: Value = serde_json::from_str(body)?;
+        let payload = &event["payload"];
+        let text = |value: &Value| {
+            value
+                .as_str()
+                .map(str::to_owned)
+                .context("a text is missing")
+        };
+        let number = |value: &Value| value.as_u64().context("a number is missing");
+        let name = text(&event["event"])?;
+        let what = if name == "sync_job_run:record" {
+            What::Records {
+                name: text(&payload["name"])?,
+                first: number(&payload["meta"]["first_seq"])?,
+                last: number(&payload["meta"]["last_seq"])?,
+            }
+        } else if ENDS.contains(&name.as_str()) {
+            let streams = payload["resources"].as_array().context("no resources")?;
+            let stream = |of: &Value| Ok((text(&of["name"])?, number(&of["last_seq"])?));
+            What::End {
+                errors: number(&payload["errors"])?,
+                streams: streams.iter().map(stream).collect::<Result<_>>()?,
+            }
+        } else {
+            What::Other
+        };
+        let run = payload["sync_job_run_id"].as_str().map(str::to_owned);
+        Ok(Self { name, run, what })
     }
 }
 
