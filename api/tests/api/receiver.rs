@@ -80,11 +80,14 @@ impl Receiver {
 
 async fn answer(request: HttpRequest, body: Bytes, log: Data<Log>) -> HttpResponse {
     let headers = text(request.headers());
+    let repeated = format!("{headers:?}");
     log.received
         .lock()
         .expect("not poisoned")
         .push(Received { headers, body });
     match request.path() {
+        // Tells whoever sends what it got, credentials included, as pages for debugging do.
+        "/echo" => HttpResponse::Ok().body(repeated),
         "/moved" => HttpResponse::Found()
             .insert_header((header::LOCATION, "/elsewhere?token=abc"))
             .finish(),

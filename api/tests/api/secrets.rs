@@ -10,6 +10,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::{
+    receiver::Receiver,
     source,
     support::{GOOD_KEY, sample_account, send, start},
 };
@@ -181,14 +182,18 @@ async fn a_seeded_credential_is_in_no_answer_no_log_line_and_no_value_of_the_sto
         "c2VlZGVkLXNpZ25pbmctc2VjcmV0",
         "c2VlZGVkLXNlY29uZC1zZWNyZXQh",
     ];
+    let basic_pair = "dTpzMzNkZWQtcGFzc3dvcmQ=";
     let whsec = |index: usize| format!("whsec_{0}{0}", signing[index]);
+    let receiver = Receiver::start();
     let full = json!({
-        "target_url": "https://example.com/", "secret": whsec(0), "secret_headers": {"x-api-key": of_webhook[1]},
+        "target_url": format!("{}/echo", receiver.origin), "secret": whsec(0), "secret_headers": {"x-api-key": of_webhook[1]},
         "authentication": {"type": "basic", "username": "u", "password": of_webhook[0]},
     });
     let full = api.client.post("/webhook", full).await.expect(201);
     assert_eq!(full.json()["secret"], whsec(0), "shown to who made it");
     let path = format!("/webhook/{}", full.id());
+    let test = format!("{path}/test");
+    let basic = api.client.post(&test, json!({})).await.expect(200);
     let patch = json!({
         "secret_headers": {"x-another": of_webhook[3]}, "authentication": {"type": "bearer", "token": of_webhook[2]},
     });
@@ -207,6 +212,15 @@ async fn a_seeded_credential_is_in_no_answer_no_log_line_and_no_value_of_the_sto
         whsec(1),
         "shown to who rotated it"
     );
+    let bearer = api.client.post(&test, json!({})).await.expect(200);
+    let attempts = api.client.get(&format!("{path}/attempt")).await.expect(200);
+    for told in [&basic, &bearer, &attempts] {
+        assert!(told.text.contains("[redacted]"), "{}", told.text);
+        answers.push_str(&told.text);
+    }
+    let [first, second] = receiver.received().try_into().expect("two requests");
+    assert_eq!(first.header("authorization"), format!("Basic {basic_pair}"));
+    assert_eq!(second.header("x-another"), of_webhook[3], "sent, not told");
     let pair = json!({"target_url": "https://example.com/", "signature_algorithm": "ed25519"});
     let pair = api.client.post("/webhook", pair).await.expect(201);
     let pair_secret = pair.json()["secret"].as_str().expect("a secret").to_owned();
@@ -231,7 +245,7 @@ async fn a_seeded_credential_is_in_no_answer_no_log_line_and_no_value_of_the_sto
         logged.contains("environment.id") && !logged.contains("tenant_id="),
         "no query in the log"
     );
-    for secret in [GOOD_KEY, bad, target, &pair_secret]
+    for secret in [GOOD_KEY, bad, target, &pair_secret, basic_pair]
         .into_iter()
         .chain(of_webhook)
         .chain(signing)

@@ -8,6 +8,7 @@ use super::Attempt;
 use crate::{
     http::OutboundErrorKind,
     ids::{AttemptId, EventId, RunId, WebhookId},
+    integration::errors::Secrets,
     model::attempt::{
         ANSWER_KEPT_BYTES, AttemptError, AttemptErrorKind, AttemptOutcome, AttemptRecord, Phases,
     },
@@ -25,11 +26,15 @@ pub struct Sent<'a> {
 }
 
 impl Attempt {
-    /// For the log of attempts, under a new id.
+    /// For the log of attempts, under a new id. A receiver may repeat the credentials it was sent:
+    /// `secrets` are struck out of its answer.
     #[must_use]
-    pub fn record(&self, sent: &Sent<'_>) -> AttemptRecord {
+    pub fn record(&self, sent: &Sent<'_>, secrets: &Secrets) -> AttemptRecord {
         let (status, answer) = match &self.result {
-            Ok(answered) => (Some(answered.status), Some(beginning(&answered.body))),
+            Ok(answered) => (
+                Some(answered.status),
+                Some(secrets.redact(&beginning(&answered.body))),
+            ),
             Err(failed) => (failed.status, None),
         };
         let timings = self.exchange.timings;

@@ -1,9 +1,11 @@
 //! A webhook, its secrets opened.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde_json::Value;
 
 use crate::{
     clock::Timestamp,
+    integration::errors::Secrets,
     model::webhook::{Delivery, SignatureEncoding, Webhook},
     seal::{SealError, Sealer, Secret, signature::SigningKey},
 };
@@ -15,6 +17,8 @@ pub struct Target {
     pub active: bool,
     /// Its own ones, secret ones and `authorization` among them; those print as sensitive.
     pub headers: HeaderMap,
+    /// The secret ones among them, to be struck out of what a receiver answers.
+    pub secrets: Secrets,
     pub delivery: Delivery,
     pub legacy_encoding: SignatureEncoding,
     /// The current secret first; a rotated one signs too while they overlap.
@@ -49,13 +53,18 @@ impl Target {
         for (name, value) in &webhook.headers {
             headers.insert(header_name(name)?, header_value(value)?);
         }
+        let mut secrets = Vec::new();
         for (name, sealed) in &webhook.secret_headers {
             let value = sealer.open_secret(&owner, sealed)?;
             headers.insert(header_name(name)?, sensitive(&value)?);
+            secrets.push(Value::from(value.expose()));
         }
+        let mut authorization = None;
         if let Some(authentication) = &webhook.authentication {
             let value = authentication.header(sealer, &owner)?;
             headers.insert(header::AUTHORIZATION, sensitive(&value)?);
+            secrets.push(Value::from(authentication.secret(sealer, &owner)?.expose()));
+            authorization = Some(value);
         }
         Ok(Self {
             url: webhook
@@ -64,6 +73,10 @@ impl Target {
                 .map_err(|_| TargetError::Invalid("URL"))?,
             active: webhook.is_active,
             headers,
+            secrets: Secrets::of(
+                &Value::from(secrets),
+                authorization.as_ref().map(Secret::expose),
+            ),
             delivery: webhook.delivery.clone(),
             legacy_encoding: webhook.legacy_signature_encoding,
             keys,
@@ -88,7 +101,7 @@ fn sensitive(secret: &Secret) -> Result<HeaderValue, TargetError> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::{

@@ -161,13 +161,14 @@ async fn send(
         body: event::test_event(environment, id, event).into(),
     };
     let attempt = delivery::send(&state.outbound, &target, &message).await;
-    let record = attempt.record(&Sent {
+    let sent = Sent {
         webhook: id,
         event,
         event_type: event::TEST,
         run: None,
         number: 1,
-    });
+    };
+    let record = attempt.record(&sent, &target.secrets);
     // The test is answered either way; the loss is counted.
     if let Err(error) = state
         .store

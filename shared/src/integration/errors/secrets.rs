@@ -17,8 +17,14 @@ const SHORTEST: usize = 4;
 const SHORTEST_CUT: usize = 4;
 const REDACTED: &str = "[redacted]";
 
-/// Everything that must not be shown of an account.
+/// Everything that must not be shown of an account, or of a webhook.
 pub struct Secrets(Vec<String>);
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(REDACTED)
+    }
+}
 
 impl Secrets {
     /// The texts and numbers of `credentials`, and the `Authorization` header they were sent in, if any.

@@ -56,17 +56,26 @@ impl Authentication<String> {
     /// # Errors
     /// As [`Sealer::open_secret`].
     pub fn header(&self, sealer: &Sealer, owner: &str) -> Result<Secret, SealError> {
+        let secret = self.secret(sealer, owner)?;
         let text = match self {
-            Self::Basic { username, password } => {
-                let password = sealer.open_secret(owner, password)?;
-                let pair = Zeroizing::new(format!("{username}:{}", password.expose()));
+            Self::Basic { username, .. } => {
+                let pair = Zeroizing::new(format!("{username}:{}", secret.expose()));
                 format!("Basic {}", STANDARD.encode(pair.as_bytes()))
             }
-            Self::Bearer { token } => {
-                format!("Bearer {}", sealer.open_secret(owner, token)?.expose())
-            }
+            Self::Bearer { .. } => format!("Bearer {}", secret.expose()),
         };
         Ok(Secret::new(text))
+    }
+
+    /// The secret part, opened.
+    ///
+    /// # Errors
+    /// As [`Sealer::open_secret`].
+    pub fn secret(&self, sealer: &Sealer, owner: &str) -> Result<Secret, SealError> {
+        match self {
+            Self::Basic { password, .. } => sealer.open_secret(owner, password),
+            Self::Bearer { token } => sealer.open_secret(owner, token),
+        }
     }
 }
 

@@ -284,13 +284,15 @@ impl Delivery<'_> {
                 }
             }
         };
-        self.context.attempts.note(attempt.record(&delivery::Sent {
+        let sent = delivery::Sent {
             webhook: self.source.webhook(),
             event: batch.event,
             event_type: &batch.event_type,
             run: self.source.run(),
             number: batch.attempts + 1,
-        }));
+        };
+        let record = attempt.record(&sent, &webhook.secrets);
+        self.context.attempts.note(record);
         Sent {
             batch,
             webhook,
@@ -324,7 +326,7 @@ impl Delivery<'_> {
         } = &sent;
         match plan {
             Plan::Delivered { status, refused } => {
-                let refused = self.refused(batch, refused);
+                let refused = self.refused(batch, webhook, refused);
                 let outcome = Outcome::Delivered {
                     status,
                     refused: &refused,
@@ -403,7 +405,12 @@ impl Delivery<'_> {
     }
 
     /// Events of their own for records that were refused.
-    fn refused(&self, batch: &Batch, refused: Vec<Refusal>) -> Vec<RefusedRecord> {
+    fn refused(
+        &self,
+        batch: &Batch,
+        webhook: &Target,
+        refused: Vec<Refusal>,
+    ) -> Vec<RefusedRecord> {
         if refused.is_empty() {
             return Vec::new();
         }
@@ -422,7 +429,7 @@ impl Delivery<'_> {
                 event: single.event,
                 body: self.record_bytes(&single).unwrap_or_default(),
                 seq: refusal.seq,
-                reason: refusal.reason,
+                reason: webhook.secrets.redact(&refusal.reason),
             })
             .collect()
     }
