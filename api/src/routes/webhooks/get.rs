@@ -10,7 +10,7 @@ use crate::{
     extract::{Caller, Read},
 };
 
-/// A webhook, without its secret.
+/// A webhook, without its secrets, and how its receiver is doing.
 #[utoipa::path(
     get, path = "/api/v1/ipaas/webhook/{id}", tag = "webhook", operation_id = "get_webhook",
     responses((status = 200, description = "The webhook", body = WebhookView))
@@ -18,12 +18,12 @@ use crate::{
 pub async fn get(caller: Caller<Read>) -> Result<HttpResponse, ApiError> {
     let id: WebhookId = caller.id("webhook")?;
     caller.query(&[])?;
-    let webhook = caller
-        .state
-        .store
+    let store = &caller.state.store;
+    let webhook = store
         .objects()
         .get::<Webhook>(caller.environment, id)
         .await?;
     let webhook = webhook.ok_or_else(|| ApiError::not_found("webhook"))?;
-    Ok(Answer::ok(&WebhookView::from(&webhook))?.into())
+    let health = store.webhook_health(id).await?;
+    Ok(Answer::ok(&WebhookView::with_health(&webhook, health))?.into())
 }

@@ -6,7 +6,9 @@ use serde::Serialize;
 use shared::{
     clock::Timestamp,
     ids::{EnvironmentId, WebhookId},
-    model::webhook::{Authentication, Concealed, Delivery, SignatureEncoding, Webhook},
+    model::webhook::{
+        Authentication, Concealed, Delivery, Health, SignatureEncoding, Webhook,
+    },
     seal::signature::SignatureAlgorithm,
 };
 
@@ -45,9 +47,20 @@ pub struct WebhookView {
     #[schema(value_type = Option<String>, format = DateTime)]
     pub disabled_at: Option<Timestamp>,
     pub disabled_reason: Option<String>,
+    /// How its receiver is doing; in the answer to `GET /webhook/{id}` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
 }
 
 impl WebhookView {
+    /// With how its receiver is doing.
+    pub fn with_health(webhook: &Webhook, health: Health) -> Self {
+        Self {
+            health: Some(health),
+            ..Self::from(webhook)
+        }
+    }
+
     /// With the secret, for the answers that show it.
     pub fn with_secret(webhook: &Webhook, secret: String) -> Self {
         Self {
@@ -79,6 +92,7 @@ impl From<&Webhook> for WebhookView {
             updated_at: webhook.updated_at,
             disabled_at: webhook.disabled_at,
             disabled_reason: webhook.disabled_reason.clone(),
+            health: None,
         }
     }
 }

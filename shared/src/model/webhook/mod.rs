@@ -378,6 +378,7 @@ const READ_ONLY: &[&str] = &[
     "updated_at",
     "disabled_at",
     "disabled_reason",
+    "health",
 ];
 /// Fields that a creation sets, and after it a rotation only.
 const ROTATED: &[&str] = &["secret", "signature_algorithm"];
