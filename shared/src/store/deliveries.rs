@@ -340,7 +340,12 @@ fn add_handle(call: &mut redis::ScriptInvocation<'_>, handle: &DeliveryHandle) {
 }
 
 fn each_with_comma(events: &[EventId]) -> String {
-    events.iter().map(|event| format!("{event},")).collect()
+    let mut text = String::new();
+    for event in events {
+        text.push_str(&event.to_string());
+        text.push(',');
+    }
+    text
 }
 
 fn parse_batch(script: &str, answer: Vec<redis::Value>) -> StoreResult<NextBatch> {

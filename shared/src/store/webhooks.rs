@@ -49,6 +49,9 @@ pub(super) fn effects(webhook: &Webhook, before: Option<&Webhook>) -> Vec<Effect
     effects
 }
 
+/// Fields of a hash that are numbers, if they are there.
+type Row = Vec<Option<i64>>;
+
 /// A path or a query may hold a secret; the host says enough.
 fn origin(url: &str) -> String {
     url::Url::parse(url)
@@ -96,7 +99,6 @@ impl Store {
     pub async fn webhook_health(&self, webhook: WebhookId) -> StoreResult<Health> {
         let id = webhook.to_string();
         let keys = self.keys();
-        type Row = Vec<Option<i64>>;
         let (health, lane, flow): (Row, Row, Row) = redis::pipe()
             .hmget(keys.health(webhook), &["failures", "failing_since"])
             .hmget(

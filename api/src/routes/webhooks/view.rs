@@ -6,9 +6,7 @@ use serde::Serialize;
 use shared::{
     clock::Timestamp,
     ids::{EnvironmentId, WebhookId},
-    model::webhook::{
-        Authentication, Concealed, Delivery, Health, SignatureEncoding, Webhook,
-    },
+    model::webhook::{Authentication, Concealed, Delivery, Health, SignatureEncoding, Webhook},
     seal::signature::SignatureAlgorithm,
 };
 
