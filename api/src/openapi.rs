@@ -38,8 +38,10 @@ pub struct List<T> {
     info(title = "Syncline", description = "Pulls records out of third-party systems and pushes them, signed, complete and in order, to webhooks."),
     paths(
         webhooks::list::list, webhooks::create::create, webhooks::get::get, webhooks::update::update,
-        webhooks::delete::delete, webhooks::rotate_secret::rotate_secret, webhooks::dead_letters::dead_letters,
+        webhooks::delete::delete, webhooks::rotate_secret::rotate_secret,
         webhooks::attempts::attempts, webhooks::test::test, webhooks::test::test_named,
+        webhooks::dead_letters::list::list, webhooks::dead_letters::get::get, webhooks::dead_letters::delete::delete,
+        webhooks::dead_letters::export::export,
         integrations::list::list, integrations::put::create, integrations::get::get, integrations::put::put,
         integrations::delete::delete, integrations::capabilities::capabilities,
         accounts::list::list, accounts::create::create, accounts::get::get, accounts::update::update,

@@ -73,7 +73,18 @@ pub fn configure(config: &mut ServiceConfig, figures: Figures) {
         )
         .service(
             at("/webhook/{id}/dead-letter")
-                .get(webhooks::dead_letters::dead_letters)
+                .get(webhooks::dead_letters::list::list)
+                .done(),
+        )
+        .service(
+            at("/webhook/{id}/dead-letter/export")
+                .get(webhooks::dead_letters::export::export)
+                .done(),
+        )
+        .service(
+            at("/webhook/{id}/dead-letter/{event_id}")
+                .get(webhooks::dead_letters::get::get)
+                .delete(webhooks::dead_letters::delete::delete)
                 .done(),
         )
         .service(

@@ -5,69 +5,220 @@ use std::collections::HashMap;
 
 use redis::AsyncCommands;
 
-use super::{Page, PageRequest, Store, StoreResult};
+use super::{Page, PageRequest, Store, StoreError, StoreResult, scripts, scripts::unexpected};
 use crate::{
     clock::Timestamp,
-    ids::WebhookId,
-    model::dead_letter::{Cause, DeadLetter},
+    ids::{EventId, WebhookId},
+    model::dead_letter::{Cause, DeadLetter, LetterFilter},
 };
 
+/// Letters read from the list at once, without their bytes.
+const CHUNK: usize = 200;
+/// Letters looked at for one page of a filtered list; then the page ends short, with a cursor.
+const MAX_SCANNED: usize = 10_000;
+/// Letters looked at to count those that match.
+const MAX_COUNTED: usize = 10_000;
+
+/// A letter with the bytes that were sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptLetter {
+    pub letter: DeadLetter,
+    /// Empty when they could not be made.
+    pub body: Vec<u8>,
+}
+
 impl Store {
-    /// Dead letters of a webhook, newest event first.
+    /// Dead letters of a webhook that match, newest event first. A page may end short of its limit, with a cursor.
     ///
     /// # Errors
     /// [`super::StoreError::Unavailable`].
     pub async fn dead_letters(
         &self,
         webhook: WebhookId,
+        filter: &LetterFilter,
         page: &PageRequest,
     ) -> StoreResult<Page<DeadLetter>> {
-        let index = self.keys().dead_letters(webhook);
-        let mut connection = self.connection();
-        let max = page
-            .after
-            .as_ref()
-            .map_or_else(|| "+".to_owned(), |seen| format!("({seen}"));
         let limit = page.limit as usize;
-        let mut ids: Vec<String> = redis::cmd("ZREVRANGEBYLEX")
-            .arg(&index)
-            .arg(max)
-            .arg("-")
-            .arg("LIMIT")
-            .arg(0)
-            .arg(limit + 1)
-            .query_async(&mut connection)
-            .await?;
-        let more = ids.len() > limit;
-        ids.truncate(limit);
+        let (mut items, mut after, mut scanned) = (Vec::new(), page.after.clone(), 0);
+        loop {
+            let newest = bound(after.as_deref(), "+");
+            let ids = self
+                .letter_ids("ZREVRANGEBYLEX", webhook, &newest, "-")
+                .await?;
+            if ids.is_empty() {
+                return Ok(Page { items, next: None });
+            }
+            for (id, letter) in self.read_letters(webhook, ids).await? {
+                if let Some(letter) = letter.filter(|letter| filter.matches(letter)) {
+                    if items.len() == limit {
+                        return Ok(Page { items, next: after });
+                    }
+                    items.push(letter);
+                }
+                after = Some(id);
+                scanned += 1;
+            }
+            if scanned >= MAX_SCANNED {
+                return Ok(Page { items, next: after });
+            }
+        }
+    }
+
+    /// Dead letters of a webhook that match among the next ones after `after`, oldest event first; `next` is how far
+    /// they were looked at, `None` at the end.
+    ///
+    /// # Errors
+    /// [`super::StoreError::Unavailable`].
+    pub async fn dead_letters_after(
+        &self,
+        webhook: WebhookId,
+        filter: &LetterFilter,
+        after: Option<&str>,
+    ) -> StoreResult<Page<DeadLetter>> {
+        let ids = match filter.event_id.map(|event| event.to_string()) {
+            Some(event) if after.is_none_or(|after| after < event.as_str()) => vec![event],
+            Some(_) => Vec::new(),
+            None => {
+                let oldest = bound(after, "-");
+                self.letter_ids("ZRANGEBYLEX", webhook, &oldest, "+")
+                    .await?
+            }
+        };
+        let next = ids.last().filter(|_| ids.len() == CHUNK).cloned();
+        let letters = self.read_letters(webhook, ids).await?;
+        let items = letters
+            .into_iter()
+            .filter_map(|(_, letter)| letter.filter(|letter| filter.matches(letter)))
+            .collect();
+        Ok(Page { items, next })
+    }
+
+    /// How many letters match; `None` when there are more than 10,000 to look at.
+    ///
+    /// # Errors
+    /// [`super::StoreError::Unavailable`].
+    pub async fn count_dead_letters(
+        &self,
+        webhook: WebhookId,
+        filter: &LetterFilter,
+    ) -> StoreResult<Option<u64>> {
+        let (mut count, mut after, mut scanned) = (0, None, 0);
+        while scanned < MAX_COUNTED {
+            let page = self
+                .dead_letters_after(webhook, filter, after.as_deref())
+                .await?;
+            count += page.items.len() as u64;
+            scanned += CHUNK;
+            after = page.next;
+            if after.is_none() {
+                return Ok(Some(count));
+            }
+        }
+        Ok(None)
+    }
+
+    /// One dead letter of a webhook, with its bytes.
+    ///
+    /// # Errors
+    /// [`super::StoreError::Unavailable`].
+    pub async fn dead_letter(
+        &self,
+        webhook: WebhookId,
+        event: EventId,
+    ) -> StoreResult<Option<KeptLetter>> {
+        let ids = vec![event.to_string()];
+        let found = self.read_letters(webhook, ids).await?.pop();
+        let Some((_, Some(letter))) = found else {
+            return Ok(None);
+        };
+        let key = self.keys().dead_letter(event);
+        let body: Option<Vec<u8>> = self.connection().hget(key, "body").await?;
+        // Gone between the two calls.
+        Ok(body.map(|body| KeptLetter { letter, body }))
+    }
+
+    /// Deletes a dead letter; false when there is none. Counters of its run stay.
+    ///
+    /// # Errors
+    /// [`super::StoreError::Unavailable`].
+    pub async fn delete_dead_letter(
+        &self,
+        webhook: WebhookId,
+        event: EventId,
+    ) -> StoreResult<bool> {
+        let mut call = self.call(&scripts::DEAD_LETTER_DELETE);
+        call.arg(webhook.to_string()).arg(event.to_string());
+        match self.invoke::<String>(&call).await?.as_str() {
+            "deleted" => Ok(true),
+            "not_found" => Ok(false),
+            other => Err(unexpected("dead_letter_delete", other)),
+        }
+    }
+
+    async fn letter_ids(
+        &self,
+        command: &str,
+        webhook: WebhookId,
+        from: &str,
+        to: &str,
+    ) -> StoreResult<Vec<String>> {
+        redis::cmd(command)
+            .arg(self.keys().dead_letters(webhook))
+            .arg(from)
+            .arg(to)
+            .arg(&["LIMIT", "0"])
+            .arg(CHUNK)
+            .query_async(&mut self.connection())
+            .await
+            .map_err(StoreError::from)
+    }
+
+    /// Those of these letters that are still kept, without their bytes. Expired ones leave the list.
+    async fn read_letters(
+        &self,
+        webhook: WebhookId,
+        ids: Vec<String>,
+    ) -> StoreResult<Vec<(String, Option<DeadLetter>)>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut pipeline = redis::pipe();
         for id in &ids {
             // All but the bytes.
             pipeline.hmget(self.keys().join(&["dead_letter", id]), &FIELDS);
         }
-        let rows: Vec<Vec<Option<String>>> = if ids.is_empty() {
-            Vec::new()
-        } else {
-            pipeline.query_async(&mut connection).await?
-        };
-        let next = if more { ids.last().cloned() } else { None };
-        let (kept, expired): (Vec<_>, Vec<_>) = ids
+        let mut connection = self.connection();
+        let rows: Vec<Vec<Option<String>>> = pipeline.query_async(&mut connection).await?;
+        let webhook_id = webhook.to_string();
+        let letters: Vec<_> = ids
             .into_iter()
             .zip(rows)
-            .partition(|(_, row)| row.iter().any(Option::is_some));
-        if !expired.is_empty() {
-            let expired: Vec<_> = expired.into_iter().map(|(id, _)| id).collect();
-            let _removed: u64 = connection.zrem(&index, expired).await?;
-        }
-        let items = kept
-            .into_iter()
-            .map(|(id, row)| dead_letter(id, row))
+            .map(|(id, row)| {
+                let is_its = row.first() == Some(&Some(webhook_id.clone()));
+                let letter = is_its.then(|| dead_letter(id.clone(), row));
+                (id, letter)
+            })
             .collect();
-        Ok(Page { items, next })
+        let expired: Vec<_> = letters
+            .iter()
+            .filter(|(_, letter)| letter.is_none())
+            .map(|(id, _)| id)
+            .collect();
+        if !expired.is_empty() {
+            let index = self.keys().dead_letters(webhook);
+            let _removed: u64 = connection.zrem(index, expired).await?;
+        }
+        Ok(letters)
     }
 }
 
-const FIELDS: [&str; 12] = [
+/// Where a range begins that leaves out what was seen.
+fn bound(after: Option<&str>, end: &str) -> String {
+    after.map_or_else(|| end.to_owned(), |seen| format!("({seen}"))
+}
+
+const FIELDS: [&str; 13] = [
+    "webhook",
     "run",
     "resource",
     "name",

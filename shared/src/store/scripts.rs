@@ -202,6 +202,12 @@ script!(
     "split_batch"
 );
 script!(DELIVERY_OFF, allowed, ["clock", "queue"], "delivery_off");
+script!(
+    DEAD_LETTER_DELETE,
+    allowed,
+    ["index", "dead_letter"],
+    "dead_letter_delete"
+);
 
 script!(
     OBJECT_CREATE,

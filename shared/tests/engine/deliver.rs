@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use redis::AsyncCommands;
 use shared::{
-    model::run::{ErrorHandling, RunStatus},
+    model::{
+        dead_letter::LetterFilter,
+        run::{ErrorHandling, RunStatus},
+    },
     store::{
         PageRequest,
         deliveries::{Again, NextBatch, Outcome},
@@ -203,7 +206,7 @@ async fn a_given_up_batch_is_a_dead_letter_and_under_ignore_the_run_completes() 
     };
     let letters = bench
         .store
-        .dead_letters(bench.spec.webhook_id, &page)
+        .dead_letters(bench.spec.webhook_id, &LetterFilter::default(), &page)
         .await
         .expect("a page")
         .items;

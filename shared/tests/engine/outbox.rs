@@ -8,6 +8,7 @@ use shared::{
     ids::{AccountId, EnvironmentId, WebhookId},
     model::{
         account::{Account, AccountStatus},
+        dead_letter::LetterFilter,
         event::{Batch, environment_event},
         run::RunStatus,
         webhook::Webhook,
@@ -178,7 +179,10 @@ async fn an_event_is_sent_again_with_the_same_bytes_and_is_a_dead_letter_when_gi
         limit: 10,
         after: None,
     };
-    let letters = store.dead_letters(webhook.id, &page).await.expect("a page");
+    let letters = store
+        .dead_letters(webhook.id, &LetterFilter::default(), &page)
+        .await
+        .expect("a page");
     let letter = &letters.items[0];
     assert_eq!(
         (letter.event.as_str(), letter.sync_job_run_id.as_str()),

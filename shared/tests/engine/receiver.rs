@@ -7,6 +7,7 @@ use serde_json::json;
 use shared::{
     ids::EventId,
     model::{
+        dead_letter::LetterFilter,
         event::Batch,
         run::{RunStatus, WaitingFor},
         webhook::Webhook,
@@ -357,7 +358,10 @@ async fn refused_records_are_dead_letters_of_their_own() {
         (view.status, view.records_delivered, view.records_dead),
         (RunStatus::Completed, 1, 2)
     );
-    let letters = bench.store.dead_letters(bench.spec.webhook_id, &ALL).await;
+    let letters = bench
+        .store
+        .dead_letters(bench.spec.webhook_id, &LetterFilter::default(), &ALL)
+        .await;
     let letters = letters.expect("letters").items;
     let found: Vec<_> = letters
         .iter()

@@ -13,3 +13,14 @@ local function keep_dead_letter(base, webhook, event, retention, fields)
     redis.call('PEXPIRE', letters, retention)
   end
 end
+
+-- Takes one letter of `webhook` away; false when there is none.
+local function forget_dead_letter(base, webhook, event)
+  local letter = base .. ':dead_letter:' .. event
+  if redis.call('HGET', letter, 'webhook') ~= webhook then
+    return false
+  end
+  redis.call('UNLINK', letter)
+  redis.call('ZREM', base .. ':dead:' .. webhook, event)
+  return true
+end
