@@ -82,6 +82,22 @@ pub fn configure(config: &mut ServiceConfig, figures: Figures) {
                 .done(),
         )
         .service(
+            at("/webhook/{id}/dead-letter/redrive")
+                .get(webhooks::redrives::list::list)
+                .post(webhooks::redrives::create::create)
+                .done(),
+        )
+        .service(
+            at("/webhook/{id}/dead-letter/redrive/{redrive_id}")
+                .get(webhooks::redrives::get::get)
+                .done(),
+        )
+        .service(
+            at("/webhook/{id}/dead-letter/redrive/{redrive_id}/cancel")
+                .post(webhooks::redrives::cancel::cancel)
+                .done(),
+        )
+        .service(
             at("/webhook/{id}/dead-letter/{event_id}")
                 .get(webhooks::dead_letters::get::get)
                 .delete(webhooks::dead_letters::delete::delete)

@@ -114,6 +114,7 @@ id!(WorkflowId, "wf", "A workflow.");
 id!(WorkflowRunId, "wfr", "What a workflow did for one event.");
 id!(CronTriggerId, "cron", "A cron trigger.");
 id!(EventId, "evt", "An event; also its `webhook-id`.");
+id!(RedriveId, "rdv", "A redrive of dead letters.");
 id!(AttemptId, "att", "One attempt at delivering an event.");
 id!(TaskId, "task", "A task in one of the queues.");
 

@@ -24,7 +24,7 @@ use tracing::Instrument;
 
 use crate::{
     context::{Context, LoadError},
-    tasks::{deliver, fetch, start_run, start_workflows},
+    tasks::{deliver, fetch, redrive, start_run, start_workflows},
 };
 
 /// Before a task that failed for a reason of ours is tried again.
@@ -127,6 +127,12 @@ async fn execute(
         }
         (TaskBody::Deliver { stream }, _, Some(webhook)) => {
             deliver::execute(&context, &claim, &slot, Source::Outbox(webhook), stream).await
+        }
+        (TaskBody::Redrive, ..) => {
+            let Some(id) = owner_of(&claim.id) else {
+                return leave(&context, &claim, "the task belongs to no redrive").await;
+            };
+            redrive::execute(&context, &claim, &slot, id).await
         }
         (
             TaskBody::StartWorkflows {

@@ -12,6 +12,7 @@ pub mod dead_letter;
 pub mod event;
 pub mod input;
 pub mod integration;
+pub mod redrive;
 pub mod run;
 pub mod run_control;
 pub mod run_input;

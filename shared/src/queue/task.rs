@@ -21,6 +21,8 @@ pub enum TaskBody {
     },
     /// `deliver.1 <stream>`: send what a stream has.
     Deliver { stream: String },
+    /// `redrive.1`: send dead letters again, as the redrive says.
+    Redrive,
     /// `start_workflows.1 <event type> <ms of the event> <payload as JSON>`: an event has happened.
     StartWorkflows {
         event_type: String,
@@ -111,6 +113,7 @@ impl std::fmt::Display for TaskBody {
                 write!(f, "fetch.1 {node} {gate} {}", body.to_json())
             }
             Self::Deliver { stream } => write!(f, "deliver.1 {stream}"),
+            Self::Redrive => f.write_str("redrive.1"),
             Self::StartWorkflows {
                 event_type,
                 at_ms,
@@ -128,6 +131,7 @@ impl FromStr for TaskBody {
         let mut parts = text.splitn(4, ' ');
         match parts.next() {
             Some("start_run.1") => Ok(Self::StartRun),
+            Some("redrive.1") => Ok(Self::Redrive),
             Some("deliver.1") => {
                 let stream = parts.next().ok_or_else(unknown)?.to_owned();
                 Ok(Self::Deliver { stream })
@@ -162,7 +166,7 @@ impl FromStr for TaskBody {
     }
 }
 
-/// What a task belongs to, a run, a webhook or an event: the part of its id before the first dot.
+/// What a task belongs to, a run, a webhook, a redrive or an event: the part of its id before the first dot.
 #[must_use]
 pub fn owner_of<Id: FromStr>(task_id: &str) -> Option<Id> {
     task_id.split('.').next().and_then(|id| id.parse().ok())
@@ -181,6 +185,7 @@ mod tests {
         )]);
         for body in [
             TaskBody::StartRun,
+            TaskBody::Redrive,
             TaskBody::Deliver {
                 stream: "c".to_owned(),
             },

@@ -42,6 +42,9 @@
 //! | `dead:<webhook>` | zset | dead letters of a webhook, in the order of their ids |
 //! | `dead_letter:<event>` | hash | one dead letter with its bytes |
 //! | `attempts:<webhook>:delivered`, `attempts:<webhook>:failed` | stream | the newest attempts at a webhook, as JSON |
+//! | `redrive:<redrive>` | hash | a redrive of dead letters, and how far it is |
+//! | `redrives:<webhook>` | zset | redrives of a webhook, in the order of their ids |
+//! | `redriving:<webhook>` | string | the redrive of a webhook that is running |
 //! | `watermark:<account>:<job>` | hash | resource → `previous_run_date` |
 //! | `environment:<env>:run` | zset | runs of an environment |
 //! | `document:<hash>` | string | an integration document |
@@ -49,7 +52,8 @@
 
 use crate::{
     ids::{
-        AccountId, CronTriggerId, EnvironmentId, EventId, RunId, SyncJobId, WebhookId, WorkflowId,
+        AccountId, CronTriggerId, EnvironmentId, EventId, RedriveId, RunId, SyncJobId, WebhookId,
+        WorkflowId,
     },
     model::attempt::AttemptOutcome,
 };
@@ -186,6 +190,16 @@ impl Keys {
             AttemptOutcome::Failed => "failed",
         };
         self.join(&["attempts", &webhook.to_string(), outcome])
+    }
+
+    #[must_use]
+    pub fn redrive(&self, redrive: RedriveId) -> String {
+        self.join(&["redrive", &redrive.to_string()])
+    }
+
+    #[must_use]
+    pub fn redrives_of(&self, webhook: WebhookId) -> String {
+        self.join(&["redrives", &webhook.to_string()])
     }
 
     #[must_use]

@@ -20,6 +20,7 @@ mod object_keys;
 pub mod objects;
 mod page;
 pub mod queue;
+pub mod redrives;
 pub mod runs;
 mod scripts;
 pub mod states;

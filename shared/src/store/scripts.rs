@@ -208,6 +208,56 @@ script!(
     ["index", "dead_letter"],
     "dead_letter_delete"
 );
+script!(
+    REDRIVE_CREATE,
+    refused,
+    ["clock", "queue", "index"],
+    "redrive_create"
+);
+script!(
+    REDRIVE_TAKE,
+    allowed,
+    ["clock", "queue", "health"],
+    "redrive_take"
+);
+script!(
+    REDRIVE_SETTLE,
+    allowed,
+    [
+        "clock",
+        "queue",
+        "health",
+        "index",
+        "dead_letter",
+        "redrive"
+    ],
+    "redrive_settle"
+);
+script!(
+    REDRIVE_WAIT,
+    allowed,
+    [
+        "clock",
+        "queue",
+        "health",
+        "index",
+        "dead_letter",
+        "redrive"
+    ],
+    "redrive_wait"
+);
+script!(
+    REDRIVE_FINISH,
+    allowed,
+    ["clock", "queue", "index", "dead_letter", "redrive"],
+    "redrive_finish"
+);
+script!(
+    REDRIVE_CANCEL,
+    allowed,
+    ["clock", "queue", "index", "dead_letter", "redrive"],
+    "redrive_cancel"
+);
 
 script!(
     OBJECT_CREATE,

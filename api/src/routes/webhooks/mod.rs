@@ -5,6 +5,7 @@ pub mod dead_letters;
 pub mod delete;
 pub mod get;
 pub mod list;
+pub mod redrives;
 pub mod rotate_secret;
 pub mod test;
 pub mod update;

@@ -22,7 +22,7 @@ const SHORTEST_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What to do with the batch.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Plan {
+pub(in crate::tasks) enum Plan {
     Delivered {
         status: u16,
         /// Records that the receiver did not take.
@@ -59,7 +59,7 @@ impl Plan {
 }
 
 /// What follows from an attempt to send `batch`. `retry`: of the webhook; `random`: 0 to 1.
-pub(super) fn plan(
+pub(in crate::tasks) fn plan(
     attempt: &Attempt,
     batch: &Batch,
     retry: &Retry,

@@ -9,12 +9,12 @@
 //! that may go, is delayed after a failure, and waits with the webhook's lane while
 //! the receiver is away, asked for a pause, or is switched off.
 
-mod answer;
+pub(super) mod answer;
 mod bytes;
 mod prepare;
 mod refusals;
 mod settle;
-mod webhook;
+pub(super) mod webhook;
 
 use std::{
     sync::{

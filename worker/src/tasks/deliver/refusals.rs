@@ -14,7 +14,7 @@ const HEAD_BYTES: usize = 256;
 
 /// A record that the receiver did not take.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(in crate::tasks) struct Refusal {
     pub seq: u64,
     pub reason: String,
 }

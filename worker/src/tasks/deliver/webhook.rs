@@ -22,7 +22,7 @@ const OWN_FAULT_DELAY: Duration = Duration::from_secs(30);
 /// Before the next look at a webhook that is being switched on and off.
 const CHANGED_DELAY: Duration = Duration::from_secs(1);
 
-pub(super) enum Opened {
+pub(in crate::tasks) enum Opened {
     /// `None`: it was deleted.
     Ready(Option<Arc<Target>>),
     /// The task is no longer ours.
@@ -30,7 +30,7 @@ pub(super) enum Opened {
 }
 
 /// Opens the webhook of a claimed task, as it was a second ago at most.
-pub(super) async fn open(
+pub(in crate::tasks) async fn open(
     context: &Context,
     claim: &Claim,
     source: &DeliveredSource,

@@ -1,0 +1,30 @@
+-- Begins an attempt at a letter, if the redrive still goes on.
+-- KEYS 1 base
+-- ARGV 1 task, 2 token, 3 redrive, 4 event, 5 requests a second of the webhook (0: any number)
+-- Returns {`letter`, tries that were not accepted, bytes to send}, {`gone`} (there is no such letter any more),
+-- {`paced`} (the task waits for the webhook's pace), {`ended`} (the redrive was cancelled; the task is gone) or {`stale`}
+-- (lease lost).
+-- Invariants: `tries` are those of `current`. Called twice it takes leave of the pace twice and changes nothing else.
+local base, id, redrive, event = KEYS[1], ARGV[1], ARGV[3], ARGV[4]
+local task = held(base, 'deliveries', id, ARGV[2])
+if not task then
+  return { 'stale' }
+end
+local key = base .. ':redrive:' .. redrive
+local state = redis.call('HMGET', key, 'status', 'current', 'tries', 'webhook')
+if state[1] ~= 'running' then
+  task_done(base, 'deliveries', id, task)
+  return { 'ended' }
+end
+local letter = redis.call('HMGET', base .. ':dead_letter:' .. event, 'webhook', 'body')
+if not letter[1] or letter[1] ~= state[4] then
+  return { 'gone' }
+end
+if not paced(base, task.lane, id, task, tonumber(ARGV[5]), now_ms(base)) then
+  return { 'paced' }
+end
+if state[2] ~= event then
+  redis.call('HSET', key, 'current', event, 'tries', 0)
+  state[3] = '0'
+end
+return { 'letter', state[3], letter[2] }
