@@ -8,3 +8,4 @@ mod deliver;
 mod lifecycle;
 mod outbox;
 mod receiver;
+mod redrive;

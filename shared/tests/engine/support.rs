@@ -281,6 +281,7 @@ impl Bench {
                     && !key.starts_with("watermark:")
                     && !key.starts_with("object:")
                     && !key.starts_with("dead")
+                    && !key.starts_with("redrive")
                     && !key.ends_with(":idle")
                     && key != "clock_shift"
                     && key != "undelivered_bytes"
