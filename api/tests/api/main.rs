@@ -2,10 +2,12 @@
 mod accounts;
 mod conventions;
 mod cron_triggers;
+mod dead_letters;
 mod idempotency;
 mod integrations;
 mod openapi;
 mod receiver;
+mod redrives;
 mod run_control;
 mod run_states;
 mod secrets;

@@ -26,7 +26,11 @@ pub fn request(
     id: &str,
     query: &str,
 ) -> reqwest::RequestBuilder {
-    let path = path.replace("{id}", id).replace("{name}", id);
+    let path = path
+        .replace("{id}", id)
+        .replace("{name}", id)
+        .replace("{event_id}", "evt_00000000000000000000000000")
+        .replace("{redrive_id}", "rdv_00000000000000000000000000");
     let request = client.request(verb.clone(), &format!("/{path}{query}"));
     if *verb == Method::GET || *verb == Method::DELETE {
         request
