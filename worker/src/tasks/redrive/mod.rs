@@ -382,3 +382,6 @@ impl Tried<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
