@@ -7,6 +7,7 @@ mod accounts;
 mod control;
 mod crash;
 mod cron;
+mod dead_letters;
 mod depot;
 mod fields;
 mod hostile_source;
