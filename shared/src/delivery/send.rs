@@ -16,6 +16,8 @@ use crate::{
 
 /// Bytes of an answer that are read at most; the rest is of no interest to a sender.
 pub const ANSWER_BYTES: usize = 64 * 1024;
+/// Characters of a redirect's target that are shown.
+const MAX_SHOWN_LOCATION: usize = 200;
 
 /// What is sent: the same id and bytes at every attempt.
 #[derive(Debug, Clone)]
@@ -186,14 +188,12 @@ impl Attempt {
     pub fn problem(&self) -> String {
         match &self.result {
             Ok(answered) if answered.status.is_redirection() => {
-                // A query may hold a secret; the place says enough.
                 let location = answered
                     .headers
                     .get(header::LOCATION)
-                    .and_then(|value| value.to_str().ok())
-                    .and_then(|location| location.split(['?', '#']).next());
+                    .and_then(|value| value.to_str().ok());
                 let to = location
-                    .map(|location| format!(" to {location}"))
+                    .map(|location| format!(" to {}", place(location)))
                     .unwrap_or_default();
                 let status = answered.status;
                 format!("the receiver answered {status}{to}; redirects are not followed")
@@ -201,5 +201,51 @@ impl Attempt {
             Ok(answered) => format!("the receiver answered {}", answered.status),
             Err(failed) => failed.message.clone(),
         }
+    }
+}
+
+/// A `Location` without what may be secret, user info and query, and without what is too long to read.
+fn place(location: &str) -> String {
+    let location = location.split(['?', '#']).next().unwrap_or_default();
+    let shown = match location.split_once("//") {
+        Some((scheme, rest)) if scheme.is_empty() || scheme.ends_with(':') => {
+            let end = rest.find(['/', '\\']).unwrap_or(rest.len());
+            let (authority, path) = rest.split_at(end);
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}//{host}{path}")
+        }
+        _ => location.to_owned(),
+    };
+    if shown.chars().nth(MAX_SHOWN_LOCATION).is_none() {
+        return shown;
+    }
+    shown
+        .chars()
+        .take(MAX_SHOWN_LOCATION)
+        .chain(['…'])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_redirect_is_shown_without_secrets_and_in_short() {
+        for (location, shown) in [
+            ("/new/hook?key=a@b#c", "/new/hook"),
+            (
+                "https://user:pw@example.com:8443/a@b/",
+                "https://example.com:8443/a@b/",
+            ),
+            ("//pw@example.com", "//example.com"),
+            ("https://a@b@example.com\\x", "https://example.com\\x"),
+            ("/a//user@host", "/a//user@host"),
+            ("", ""),
+        ] {
+            assert_eq!(place(location), shown, "{location}");
+        }
+        let long = place(&format!("/{}", "x".repeat(100_000)));
+        assert_eq!(long.chars().count(), MAX_SHOWN_LOCATION + 1);
     }
 }
