@@ -19,7 +19,7 @@ use super::{
     tls,
     trace::{self, Trace, TraceDials},
 };
-use crate::integration::HttpRequest;
+use crate::{integration::HttpRequest, model::attempt::Phase};
 
 /// Sent unless the request has one of its own.
 pub const USER_AGENT: &str = concat!("Syncline/", env!("CARGO_PKG_VERSION"));
@@ -159,7 +159,8 @@ impl Outbound {
         trace: &Trace,
     ) -> Result<Response, OutboundError> {
         let sending = self.send(request, Redirects::None, max_body_bytes);
-        let response = trace.follow(sending).await?;
+        let sent = trace.follow(sending).await;
+        let response = sent.map_err(|error| handshake_error(error, trace))?;
         trace.head_arrived();
         Ok(response)
     }
@@ -256,6 +257,14 @@ impl Inner {
             .build()
             .map_err(|error| no_roots(&OutboundError::from_reqwest(&error).message))
     }
+}
+
+/// A connection that breaks within the handshake is no different from one that could not be made, to reqwest.
+fn handshake_error(mut error: OutboundError, trace: &Trace) -> OutboundError {
+    if error.kind == OutboundErrorKind::Connect && trace.phase() == Some(Phase::Tls) {
+        error.kind = OutboundErrorKind::Tls;
+    }
+    error
 }
 
 fn no_roots(detail: &str) -> OutboundError {
