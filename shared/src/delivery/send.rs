@@ -52,12 +52,12 @@ pub struct Exchange {
     pub key_ids: Vec<String>,
 }
 
-/// An answer that arrived whole, or up to [`ANSWER_BYTES`], in time.
+/// An answer that arrived in time, whole or up to [`ANSWER_BYTES`]; of one that is no success the head is enough.
 #[derive(Debug, Clone)]
 pub struct Answered {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// The first bytes of its body, [`ANSWER_BYTES`] at most.
+    /// The first bytes of its body, [`ANSWER_BYTES`] at most; none where it broke off.
     pub body: Bytes,
 }
 
@@ -146,6 +146,12 @@ async fn exchange(
             status,
             headers,
             body,
+        }),
+        // What a failure says is said by its head: a pause that is asked for, or that there is nobody any more.
+        Err(_) if !status.is_success() => Ok(Answered {
+            status,
+            headers,
+            body: Bytes::new(),
         }),
         Err(error) => Err(Failed {
             kind: error.kind,
