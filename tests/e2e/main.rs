@@ -1,5 +1,6 @@
 //! Syncline as a user runs it: the built programs, a real Redis, real HTTP. Each promise has a test of its name.
 
+mod lane;
 mod ledger;
 mod scenario;
 
@@ -8,8 +9,10 @@ mod control;
 mod crash;
 mod cron;
 mod dead_letters;
+mod dead_receiver;
 mod depot;
 mod fields;
+mod hostile_receiver;
 mod hostile_source;
 mod promises;
 mod receiver_down;

@@ -64,12 +64,13 @@ impl Delivery {
     }
 }
 
-#[derive(Debug)]
+type Decide = dyn Fn(&Request) -> Answer + Send + Sync;
+
 struct State {
     deliveries: Vec<Delivery>,
     /// Used up one by one, before `standing`.
     next_answers: VecDeque<Answer>,
-    standing: Answer,
+    standing: Arc<Decide>,
     paused: bool,
     /// Raised by each [`Receiver::down`]: threads of an earlier generation end.
     generation: u64,
@@ -77,7 +78,6 @@ struct State {
     connections: Vec<TcpStream>,
 }
 
-#[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
@@ -91,10 +91,17 @@ impl Shared {
 }
 
 /// A receiver on a loopback port; stops when dropped.
-#[derive(Debug)]
 pub struct Receiver {
     address: SocketAddr,
     shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Receiver")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Receiver {
@@ -103,7 +110,7 @@ impl Receiver {
         let state = State {
             deliveries: Vec::new(),
             next_answers: VecDeque::new(),
-            standing: Answer::Status(200),
+            standing: Arc::new(|_| Answer::Status(200)),
             paused: false,
             generation: 0,
             connections: Vec::new(),
@@ -136,7 +143,12 @@ impl Receiver {
 
     /// What every delivery gets from now on.
     pub fn answer_always(&self, answer: Answer) {
-        self.shared.lock().standing = answer;
+        self.answer_by(move |_| answer.clone());
+    }
+
+    /// As [`Self::answer_always`], with an answer to each request.
+    pub fn answer_by(&self, decide: impl Fn(&Request) -> Answer + Send + Sync + 'static) {
+        self.shared.lock().standing = Arc::new(decide);
     }
 
     /// Deliveries are read and recorded, but not answered until [`Self::resume`].
@@ -274,7 +286,7 @@ fn record(
     let answer = state
         .next_answers
         .pop_front()
-        .unwrap_or_else(|| state.standing.clone());
+        .unwrap_or_else(|| (state.standing)(&request));
     let delivery = Delivery {
         at: Instant::now(),
         request,
