@@ -323,6 +323,34 @@ async fn the_time_until_a_batch_is_given_up_begins_with_its_first_failure() {
 }
 
 #[tokio::test]
+async fn a_success_closes_the_circuit_also_when_the_failures_are_long_forgotten() {
+    let bench = Bench::started(spec()).await;
+    let (store, webhook) = (&bench.store, bench.spec.webhook_id);
+    let minute = Duration::from_mins(1);
+    let circuit_open = async || {
+        let health = store.webhook_health(webhook).await;
+        health.expect("an answer").circuit_open
+    };
+    for failures in 1..=5 {
+        let (handle, batch) = bench.take().await.expect("started");
+        let outage = store
+            .retry_delivery(&handle, batch.event, failed(minute))
+            .await;
+        assert_eq!(
+            outage.expect("an answer").map(|outage| outage.open),
+            Some(failures == 5)
+        );
+        bench.advance(minute).await;
+    }
+    assert!(circuit_open().await);
+    // What two days without a delivery do.
+    let key = store.keys().health(webhook);
+    let () = store.connection().del(key).await.expect("deleted");
+    assert_eq!(bench.deliver_all().await, ["sync_job_run:started"]);
+    assert!(!circuit_open().await);
+}
+
+#[tokio::test]
 async fn what_can_not_arrive_any_more_ends_the_run_under_ignore_too() {
     let bench = Bench::running().await;
     let root = bench.claim_one(Queue::Fetches).await;

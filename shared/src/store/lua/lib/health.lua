@@ -52,9 +52,8 @@ end
 
 -- The receiver took something: the circuit is closed, what it asked for itself still holds.
 local function health_ok(base, webhook)
-  if redis.call('DEL', base .. ':health:' .. webhook) == 0 then
-    return
-  end
+  redis.call('DEL', base .. ':health:' .. webhook)
+  -- The lane outlives the failures, which expire.
   local lane_key = base .. ':deliveries:lane:' .. webhook
   local lane = redis.call('HMGET', lane_key, 'circuit', 'circuit_until', 'blocked_until')
   if lane[1] then
