@@ -20,7 +20,7 @@ local letter = redis.call('HMGET', base .. ':dead_letter:' .. event, 'webhook', 
 if not letter[1] or letter[1] ~= state[4] then
   return { 'gone' }
 end
-if not paced(base, task.lane, id, task, tonumber(ARGV[5]), now_ms(base)) then
+if not paced(base, task.lane, id, task, tonumber(ARGV[5]), false, now_ms(base)) then
   return { 'paced' }
 end
 if state[2] ~= event then
