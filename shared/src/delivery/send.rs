@@ -57,6 +57,8 @@ pub struct Exchange {
 pub struct Answered {
     pub status: StatusCode,
     pub headers: HeaderMap,
+    /// Where a redirect leads, for people.
+    pub location: Option<String>,
     /// The first bytes of its body, [`ANSWER_BYTES`] at most; none where it broke off.
     pub body: Bytes,
 }
@@ -137,6 +139,11 @@ async fn exchange(
             message: located(&error, trace),
         })?;
     let (status, headers) = (response.status, response.headers.clone());
+    let location = headers
+        .get(header::LOCATION)
+        .and_then(|value| value.to_str().ok())
+        // A receiver may repeat the credentials it was sent.
+        .map(|location| place(&target.secrets.redact(location)));
     // A success counts once its whole answer (or the bound of it) has arrived in time; a reset before
     // that is a failure, since the receiver may have failed in the middle.
     let body = response.prefix(ANSWER_BYTES).await;
@@ -145,12 +152,14 @@ async fn exchange(
         Ok(body) => Ok(Answered {
             status,
             headers,
+            location,
             body,
         }),
         // What a failure says is said by its head: a pause that is asked for, or that there is nobody any more.
         Err(_) if !status.is_success() => Ok(Answered {
             status,
             headers,
+            location,
             body: Bytes::new(),
         }),
         Err(error) => Err(Failed {
@@ -194,13 +203,8 @@ impl Attempt {
     pub fn problem(&self) -> String {
         match &self.result {
             Ok(answered) if answered.status.is_redirection() => {
-                let location = answered
-                    .headers
-                    .get(header::LOCATION)
-                    .and_then(|value| value.to_str().ok());
-                let to = location
-                    .map(|location| format!(" to {}", place(location)))
-                    .unwrap_or_default();
+                let to = answered.location.as_deref();
+                let to = to.map(|place| format!(" to {place}")).unwrap_or_default();
                 let status = answered.status;
                 format!("the receiver answered {status}{to}; redirects are not followed")
             }

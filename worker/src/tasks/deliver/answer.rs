@@ -169,6 +169,7 @@ mod tests {
             result: Ok(Answered {
                 status: StatusCode::from_u16(status).expect("a status"),
                 headers,
+                location: None,
                 body: body.to_owned().into(),
             }),
             elapsed: Duration::ZERO,
