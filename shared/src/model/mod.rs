@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod attempt;
+pub mod chunk;
 pub mod cron_trigger;
 pub mod dead_letter;
 pub mod event;

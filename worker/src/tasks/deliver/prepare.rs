@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shared::{
     delivery::{Message, Target},
-    model::event::{Batch, split_chunk},
+    model::{chunk::split_chunk, event::Batch},
     store::queue::MAX_RESCUES,
 };
 

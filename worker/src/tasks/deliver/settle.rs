@@ -5,8 +5,9 @@ use shared::{
     delivery::Target,
     ids::EventId,
     model::{
+        chunk::{single_records, split_chunk},
         dead_letter::Cause,
-        event::{self, Batch, single_records, split_chunk},
+        event::{self, Batch},
     },
     store::{
         StoreResult,

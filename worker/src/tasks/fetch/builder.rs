@@ -7,7 +7,7 @@ use serde_json::Value;
 use shared::{
     expr::jsonata::Expression,
     fault::kind_of,
-    model::event::{close_chunk, open_chunk},
+    model::chunk::{close_chunk, open_chunk},
     plan::{Carried, MAX_LOOP_BYTES, MAX_RECURSION, Node, Recursion},
     queue::task::{FetchBody, TaskFault},
     store::fetches::{Child, Chunk},
