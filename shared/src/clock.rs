@@ -14,6 +14,13 @@ impl Timestamp {
         let nanos = OffsetDateTime::now_utc().unix_timestamp_nanos();
         Self(i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX))
     }
+
+    /// How long after `earlier` it is; nothing if it is before.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> std::time::Duration {
+        let ms = self.0.saturating_sub(earlier.0);
+        std::time::Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+    }
 }
 
 impl std::fmt::Display for Timestamp {

@@ -39,6 +39,12 @@ macro_rules! id {
                 Self(Ulid(bits))
             }
 
+            /// An id that comes after this one in order; for several that are made at once.
+            #[must_use]
+            pub const fn following(&self, places: usize) -> Self {
+                Self(Ulid(self.0.0.wrapping_add(places as u128)))
+            }
+
             /// Its 128 bits.
             #[must_use]
             pub const fn bits(&self) -> u128 {

@@ -189,7 +189,9 @@ async fn a_stopped_worker_hands_its_tasks_over_without_waiting_for_leases() -> R
     complete(&sync, &run).await?;
     assert!(
         !sync.stack.workers[1].log().contains("lease had expired"),
-        "nothing was left to its lease"
+        "something was left to its lease:\n{}\n{}",
+        sync.stack.workers[0].log(),
+        sync.stack.workers[1].log()
     );
     let ids: Vec<_> = sync
         .receiver

@@ -68,12 +68,13 @@ pub fn single_records(
 ) -> Result<Vec<Batch>, UnreadableChunk> {
     let mut seq = batch.first_seq;
     let mut singles = Vec::new();
+    let first = EventId::generate();
     for (index, chunk) in batch.chunks.iter().enumerate() {
         let parts = read_chunk(index, chunk)?;
         for record in read_records(index, &parts)? {
             if wanted(seq) {
                 singles.push(Batch {
-                    event: EventId::generate(),
+                    event: first.following(singles.len()),
                     first_seq: seq,
                     records: 1,
                     chunks: vec![make_chunk(parts.parents, &[record])],

@@ -17,7 +17,8 @@ use apalis_core::{
     task::{Task, task_id::RandomId},
     worker::context::WorkerContext,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
 use tower::layer::util::Identity;
 
 use super::{ClaimLoop, Leased};
@@ -28,17 +29,26 @@ pub struct QueueBackend {
     store: Store,
     queue: Queue,
     claimed: mpsc::Receiver<Leased>,
+    claim_loop: Option<JoinHandle<()>>,
+    /// Ends the claim loop.
+    stop: CancellationToken,
     closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl QueueBackend {
     /// Starts claiming at once.
     #[must_use]
-    pub fn new(claims: ClaimLoop) -> Self {
+    pub fn new(mut claims: ClaimLoop) -> Self {
+        let (store, queue) = (claims.store.clone(), claims.queue);
+        let stop = claims.stop.child_token();
+        claims.stop = stop.clone();
+        let (claimed, claim_loop) = claims.spawn();
         Self {
-            store: claims.store.clone(),
-            queue: claims.queue,
-            claimed: claims.spawn(),
+            store,
+            queue,
+            claimed,
+            claim_loop: Some(claim_loop),
+            stop,
             closing: None,
         }
     }
@@ -80,6 +90,9 @@ impl Backend for QueueBackend {
                 unstarted.push(leased);
             }
             let (store, queue) = (self.store.clone(), self.queue);
+            // A claim that is under way may bring more: the loop hands that back itself, before it ends.
+            self.stop.cancel();
+            let claim_loop = self.claim_loop.take();
             Box::pin(async move {
                 // In reverse, since each goes to the front of its lane.
                 for leased in unstarted.into_iter().rev() {
@@ -87,6 +100,9 @@ impl Backend for QueueBackend {
                     if let Err(error) = store.hand_back(queue, &claim.id, &claim.token).await {
                         tracing::warn!(task.id = %claim.id, error = %error, "a task is left to its lease");
                     }
+                }
+                if let Some(Err(error)) = futures::future::OptionFuture::from(claim_loop).await {
+                    tracing::error!(queue = queue.name(), error = %error, "the claim loop crashed");
                 }
             })
         });

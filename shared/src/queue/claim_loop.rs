@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::{
+    sync::{Notify, Semaphore, mpsc},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
@@ -43,12 +46,13 @@ pub struct ClaimLoop {
 }
 
 impl ClaimLoop {
-    /// Starts the loop; claimed tasks arrive at the receiver, never more than there are slots.
+    /// Starts the loop; claimed tasks arrive at the receiver, never more than there are slots. It ends, with a claim that is
+    /// under way, soon after `stop`.
     #[must_use]
-    pub fn spawn(self) -> mpsc::Receiver<Leased> {
+    pub fn spawn(self) -> (mpsc::Receiver<Leased>, JoinHandle<()>) {
         let (sender, receiver) = mpsc::channel(self.slots.max(1));
-        tokio::spawn(self.run(sender));
-        receiver
+        let ended = tokio::spawn(self.run(sender));
+        (receiver, ended)
     }
 
     async fn run(self, sender: mpsc::Sender<Leased>) {

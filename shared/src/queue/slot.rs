@@ -7,8 +7,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes of one place in the waiting room.
 const PLACE_BYTES: usize = 64 * 1024;
-/// Places of a waiting room: so many tasks wait at most, with 64 MiB among them.
-pub const WAITING_PLACES: usize = 1024;
+/// Places of a waiting room: so many tasks wait at most, with 128 MiB among them.
+pub const WAITING_PLACES: usize = 2048;
 
 /// The slot of a claimed task; free again when this is dropped or the task waits.
 pub struct Slot {

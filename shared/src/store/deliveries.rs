@@ -76,6 +76,8 @@ pub enum Outcome<'a> {
         body: &'a [u8],
         /// Whether this attempt was made; else it was given up unsent.
         sent: bool,
+        /// The attempt says that the receiver fails: the webhook's retry plan, and 0 to 1 at random, as in [`Again::Failed`].
+        failure: Option<(&'a Retry, f64)>,
         /// Code with which the run fails whatever its `error_handling`, since nothing of it can arrive any more.
         ends_run: Option<&'a str>,
     },
@@ -203,6 +205,7 @@ impl Store {
                 call.arg(next).arg(u8::from(go_on)).arg(MAX_LISTED_EVENTS);
                 call.arg(code).arg(1).arg("").arg(handle.per_second);
                 call.arg(handle.window).arg(each_with_comma(in_flight));
+                call.arg(0).arg(0).arg(0).arg(0);
                 for record in refused {
                     call.arg(record.event.to_string())
                         .arg(record.body.as_slice())
@@ -216,6 +219,7 @@ impl Store {
                 reason,
                 body,
                 sent,
+                failure,
                 ends_run,
             } => {
                 call.arg("dead").arg(status.unwrap_or(0)).arg(reason);
@@ -224,6 +228,15 @@ impl Store {
                 call.arg(u8::from(sent)).arg(cause.as_str());
                 call.arg(handle.per_second).arg(handle.window);
                 call.arg(each_with_comma(in_flight));
+                call.arg(u8::from(failure.is_some()));
+                match failure {
+                    Some((plan, random)) => {
+                        call.arg(plan.first_ms).arg(plan.max_ms).arg(random);
+                    }
+                    None => {
+                        call.arg(0).arg(0).arg(0);
+                    }
+                }
             }
         }
         parse_batch("settle_batch", self.invoke(&call).await?)
@@ -245,12 +258,13 @@ impl Store {
         let mut call = self.call(&scripts::SPLIT_BATCH);
         add_handle(&mut call, handle);
         let smaller = batch.chunks.len().max(parts.len());
+        let first = EventId::generate();
         call.arg(batch.event.to_string())
             .arg(most_bytes)
             .arg(handle.per_second)
             .arg(smaller);
-        for _ in 0..smaller {
-            call.arg(EventId::generate().to_string());
+        for index in 0..smaller {
+            call.arg(first.following(index).to_string());
         }
         for (records, bytes) in parts {
             call.arg(*records).arg(bytes.as_slice());

@@ -35,6 +35,7 @@
 //! | `flow:<webhook>` | hash | undelivered bytes and records, whether they are over a mark |
 //! | `flow:<webhook>:parked` | list | fetch tasks waiting for the receiver |
 //! | `health:<webhook>` | hash | while its deliveries fail: how often, since when (`lua/lib/health.lua`) |
+//! | `released:<webhook>` | string | when it was last switched on or got another target, ms |
 //! | `pace:<webhook>` | string | when a webhook with a rate may be sent to again, µs |
 //! | `full` | string | set, for some seconds, while Redis has little memory left |
 //! | `undelivered_bytes` | string | undelivered bytes of all webhooks |

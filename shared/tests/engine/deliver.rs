@@ -362,6 +362,7 @@ async fn what_can_not_arrive_any_more_ends_the_run_under_ignore_too() {
         reason: "the webhook was deleted",
         body: b"frozen",
         sent: false,
+        failure: None,
         ends_run: Some("webhook_deleted"),
     };
     bench

@@ -360,5 +360,6 @@ pub const GAVE_UP: Outcome<'static> = Outcome::Dead {
     reason: "gave up",
     body: b"frozen",
     sent: true,
+    failure: None,
     ends_run: None,
 };

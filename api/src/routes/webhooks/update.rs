@@ -21,7 +21,7 @@ use crate::{
 /// Changes a webhook. Secrets that the patch doesn't name stay what they are; those that sign are changed by
 /// `rotate-secret`. Otherwise objects merge, `null` goes back to the default, the rest is
 /// replaced. Workers go by the new values within seconds; a run keeps the event
-/// types and batch sizes it started with.
+/// types, batch sizes and concurrency it started with.
 #[utoipa::path(
     patch, path = "/api/v1/ipaas/webhook/{id}", tag = "webhook", operation_id = "update_webhook",
     request_body(content = WebhookInput, description = "What changes (RFC 7386)"),

@@ -5,7 +5,8 @@
 --      13 code with which the run ends, whatever its policy, or empty: failed if dead, stopped if delivered (the receiver
 --      wants no more of it), 14 attempts made now: 0 or 1, 15 cause (dead): `refused` | `broken`, 16 requests a second (0: any
 --      number), 17 most batches of the stream in flight, 18 events that the task has in flight beside this one, each followed
---      by a comma, then for each record that the receiver refused in its answer (delivered): event id and bytes of an event
+--      by a comma, 19 `1`: the attempt says that the receiver fails (dead), 20 shortest and 21 longest wait of the retry plan, ms,
+--      22 random, 0 to 1, then for each record that the receiver refused in its answer (delivered): event id and bytes of an event
 --      with that record alone, seq, reason
 -- Returns {`batch`, …} as batch_reply says, {`held`} (nothing more may go now, the task has others in flight), {`none`} (the task
 -- is gone, lingers, or waits for the webhook's pace), or {`stale`} (lease lost, or settled before).
@@ -19,8 +20,8 @@ if not batch then
   return { 'stale' }
 end
 local state = redis.call('HMGET', run_key, 'webhook', 'status', 'error_handling', 'nodes', 'terminal')
-local webhook, outcome, sent, refused = state[1], ARGV[6], tonumber(ARGV[14]), (#ARGV - 18) / 4
-local in_flight = ARGV[18]
+local webhook, outcome, sent, refused = state[1], ARGV[6], tonumber(ARGV[14]), (#ARGV - 22) / 4
+local in_flight, open = ARGV[18], false
 
 batch.settled = true
 while batches[1] and batches[1].settled do
@@ -57,14 +58,21 @@ local ends, code, why = nil, ARGV[13], ARGV[8]
 if outcome == 'dead' then
   letter(batch.event, batch.first, batch.records, ARGV[15], why, ARGV[9])
   ends = 'failed'
+  if ARGV[19] == '1' then
+    local failures = health_failed(base, webhook, true, now)
+    open = circuit_open(base, webhook, failures, tonumber(ARGV[20]), tonumber(ARGV[21]), tonumber(ARGV[22]), now)
+  elseif code == 'webhook_deleted' then
+    -- Late answers may have left a circuit open; nobody will close it.
+    release_webhook(base, webhook, now)
+  end
 else
   health_ok(base, webhook)
-  for at = 19, #ARGV, 4 do
+  for at = 23, #ARGV, 4 do
     letter(ARGV[at], ARGV[at + 2], 1, 'refused', ARGV[at + 3], ARGV[at + 1])
   end
   if refused > 0 then
     redis.call('HINCRBY', run_key, 'n' .. n .. ':dead', refused)
-    ends, why = 'failed', ARGV[22]
+    ends, why = 'failed', ARGV[26]
   elseif code ~= '' then
     ends = 'stopped'
   end
@@ -99,14 +107,14 @@ end
 run_settle(base, run, run_key, now)
 
 task.rescues = 0
-local go_on, several = ARGV[11] == '1', in_flight ~= ''
+local go_on, several = ARGV[11] == '1' and not open, in_flight ~= ''
 if several and not go_on then
   return { 'held' }
 end
 local following, lingers = next_batch(run_key, n, batches, in_flight, tonumber(ARGV[17]), ARGV[10], now, true)
 if following and go_on and paced(base, webhook, id, task, tonumber(ARGV[16]), several, now) then
   redis.call('HSET', task.key, 'rescues', 0)
-  return batch_reply(run_key, n, batches, following, now)
+  return batch_reply(base, run_key, webhook, n, batches, following, now)
 elseif several then
   return { 'held' }
 elseif lingers then

@@ -6,6 +6,7 @@
 --      if the batch is one chunk, for each part of it: records, bytes
 -- Returns as take_batch.
 -- Invariants: records and their order stay what they are; a batch that is undone was never accepted.
+local MOST_FROZEN = 16
 local base, id, run, n, most_bytes = KEYS[1], ARGV[1], ARGV[3], ARGV[4], tonumber(ARGV[6])
 local task = held(base, 'deliveries', id, ARGV[2])
 local run_key, now = source_key(base, run), now_ms(base)
@@ -33,6 +34,10 @@ local smaller, first = {}, whole.first
 for _, text in ipairs(redis.call('LRANGE', index, 0, chunks - 1)) do
   local records, bytes = text:match('^%S+ (%d+) (%d+)')
   local b = smaller[#smaller]
+  if #batches == 1 and #smaller == MOST_FROZEN and b.bytes + bytes > most_bytes then
+    -- The rest is formed when its turn comes.
+    break
+  end
   if not b or b.bytes + bytes > most_bytes then
     b = {
       event = ARGV[9 + #smaller], created = now, chunks = 0, event_type = whole.event_type, first = first, records = 0, bytes = 0,
@@ -47,6 +52,6 @@ for i = 2, #batches do
 end
 keep_batches(run_key, n, smaller)
 if paced(base, task.lane, id, task, tonumber(ARGV[7]), false, now) then
-  return batch_reply(run_key, n, smaller, smaller[1], now)
+  return batch_reply(base, run_key, task.lane, n, smaller, smaller[1], now)
 end
 return { 'none' }

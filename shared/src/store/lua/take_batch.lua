@@ -9,11 +9,15 @@ local task = held(base, 'deliveries', id, ARGV[2])
 if not task then
   return { 'stale' }
 end
+if held_events ~= '' and redis.call('HEXISTS', base .. ':deliveries:lane:' .. task.lane, 'circuit') == 1 then
+  -- A probe is one delivery.
+  return { 'held' }
+end
 local run_key, now = source_key(base, run), now_ms(base)
 local batches = read_batches(run_key, n)
 local batch = next_batch(run_key, n, batches, held_events, tonumber(ARGV[7]), ARGV[5], now, held_events ~= '')
 if batch and paced(base, task.lane, id, task, tonumber(ARGV[6]), held_events ~= '', now) then
-  return batch_reply(run_key, n, batches, batch, now)
+  return batch_reply(base, run_key, task.lane, n, batches, batch, now)
 end
 if held_events ~= '' then
   return { 'held' }

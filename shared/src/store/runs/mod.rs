@@ -327,6 +327,7 @@ impl Runs {
 
     /// Adds what keeps runs waiting that isn't in their own state: a run that holds their mutex, a receiver that fails.
     async fn name_obstacles(&self, views: &mut [Option<RunView>]) -> StoreResult<()> {
+        let mut failing = HashMap::new();
         for view in views.iter_mut().flatten() {
             if view.waiting_for == Some(WaitingFor::Mutex)
                 && let Some(key) = &view.mutex_key
@@ -335,10 +336,15 @@ impl Runs {
                 let holder: Option<String> = self.store.connection().srandmember(key).await?;
                 view.waiting_for_sync_job_run_id = holder.and_then(|id| id.parse().ok());
             }
-            if view.undelivered_bytes > 0
-                && view.waiting_for.is_none()
-                && let Some(since) = self.store.failing_since(view.webhook_id).await?
-            {
+            if view.undelivered_bytes == 0 || view.waiting_for.is_some() {
+                continue;
+            }
+            let since = match failing.get(&view.webhook_id) {
+                Some(since) => *since,
+                None => self.store.failing_since(view.webhook_id).await?,
+            };
+            failing.insert(view.webhook_id, since);
+            if let Some(since) = since {
                 view.waiting_for = Some(WaitingFor::Receiver);
                 view.waiting_since = Some(since.max(view.created_at));
             }

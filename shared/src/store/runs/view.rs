@@ -95,7 +95,9 @@ pub(super) fn run_view(spec: &RunSpec, state: &State) -> RunView {
         view.waiting_for = Some(WaitingFor::Mutex);
         view.waiting_since = Some(since);
     }
-    if let Some(since) = time(state, "parked_since") {
+    if !status.is_final()
+        && let Some(since) = time(state, "parked_since")
+    {
         view.waiting_for = Some(WaitingFor::Receiver);
         view.waiting_since = Some(since);
     }

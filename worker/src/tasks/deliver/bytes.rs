@@ -68,6 +68,10 @@ impl Delivery<'_> {
                 snapshot_view(spec, &chunk).map(|view| event::run_details(&view))
             }
             event::RATE_LIMITED => Ok(event::rate_limited_details(&chunk)),
+            _ if !chunk.is_empty() => {
+                snapshot_view(spec, &chunk).map(|view| event::terminal_details(&view))
+            }
+            // A run that ended under a version that kept no snapshot.
             _ => {
                 let runs = self.context.store.runs();
                 let view = until_available(|| runs.get(spec.environment_id, spec.id)).await?;

@@ -13,7 +13,7 @@ pub(super) mod answer;
 mod bytes;
 mod prepare;
 mod refusals;
-mod settle;
+pub(super) mod settle;
 pub(super) mod webhook;
 
 use std::{
@@ -75,7 +75,10 @@ pub async fn execute(
         source,
         stream,
         per_second: plan.and_then(|plan| plan.rate_per_second).unwrap_or(0),
-        window: plan.map_or(1, |plan| plan.window),
+        // After a crash one at a time, so that it is told which batch it was.
+        window: plan
+            .filter(|_| claim.rescues == 0)
+            .map_or(1, |plan| plan.window),
     };
     let delivery = Delivery {
         context,
@@ -167,11 +170,12 @@ impl Delivery<'_> {
                 }
             } else {
                 // All others are settled, so the first of these is at the head of its stream.
-                taken.clear();
-                full = false;
-                failed.sort_unstable_by_key(|(sent, _)| std::cmp::Reverse(sent.batch.first_seq));
+                let place = |sent: &Sent| taken.iter().position(|event| *event == sent.batch.event);
+                failed.sort_by_key(|(sent, _)| std::cmp::Reverse(place(sent)));
                 let first = failed.pop();
                 failed.clear();
+                taken.clear();
+                full = false;
                 match first {
                     Some((sent, plan)) => self.settle(sent, plan, self.goes_on(), &taken).await?,
                     None => Step::Next(self.take(&taken).await?),
@@ -189,9 +193,9 @@ impl Delivery<'_> {
         Ok(until_available(|| store.take_batch(self.handle, taken)).await?)
     }
 
-    /// Whether another batch is sent in this turn. A task that waited has no slot any more, so its turn is over.
+    /// Whether another batch is sent in this turn.
     fn goes_on(&self) -> bool {
-        !self.waited.load(Ordering::Relaxed) && Instant::now() < self.turn_ends
+        Instant::now() < self.turn_ends
     }
 
     /// Sends once; while the receiver takes its time, another task gets the slot.

@@ -9,8 +9,6 @@ use shared::{delivery::ANSWER_BYTES, model::event::Batch};
 /// Characters of a reason that are kept.
 const MAX_REASON: usize = 500;
 const NO_REASON: &str = "the receiver refused the record";
-/// Where a list of failed records begins at the latest, in an answer that is cut off.
-const HEAD_BYTES: usize = 256;
 
 /// A record that the receiver did not take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,9 +28,8 @@ pub(super) enum Refusals {
 /// Reads the answer to a batch of records. An answer of any other form refuses nothing.
 pub(super) fn refusals(answer: &[u8], batch: &Batch) -> Refusals {
     let Ok(answer) = serde_json::from_slice::<Value>(answer) else {
-        let head = &answer[..answer.len().min(HEAD_BYTES)];
-        let names_failed = head.trim_ascii_start().starts_with(b"{")
-            && String::from_utf8_lossy(head).contains("\"failed\"");
+        let names_failed = answer.trim_ascii_start().starts_with(b"{")
+            && String::from_utf8_lossy(answer).contains("\"failed\"");
         return if answer.len() >= ANSWER_BYTES && names_failed {
             Refusals::CutOff
         } else {
@@ -43,7 +40,8 @@ pub(super) fn refusals(answer: &[u8], batch: &Batch) -> Refusals {
     let mut refused = BTreeMap::new();
     let failed = answer.get("failed").and_then(Value::as_array);
     for failed in failed.into_iter().flatten() {
-        let Some(seq) = failed.get("seq").and_then(Value::as_u64) else {
+        let Some(seq) = failed.get("seq").and_then(number) else {
+            tracing::warn!(event.id = %batch.event, "a failed record that the receiver names has no `seq`; it counts as accepted");
             continue;
         };
         if (batch.first_seq..end).contains(&seq) {
@@ -59,6 +57,11 @@ pub(super) fn refusals(answer: &[u8], batch: &Batch) -> Refusals {
             .map(|(seq, reason)| Refusal { seq, reason })
             .collect(),
     )
+}
+
+/// A whole number, or one as text.
+fn number(seq: &Value) -> Option<u64> {
+    seq.as_u64().or_else(|| seq.as_str()?.parse().ok())
 }
 
 #[cfg(test)]
@@ -92,7 +95,7 @@ mod tests {
         let answer =
             br#"{"failed": [{"seq": 14}, {"seq": 10, "reason": ""}, {"seq": 10, "reason": "x"},
             {"seq": 9}, {"seq": 15}, {"seq": -1}, {"seq": "11"}, {"seq": 1.5}, 12, null]}"#;
-        assert_eq!(seqs(answer), Some(vec![10, 14]));
+        assert_eq!(seqs(answer), Some(vec![10, 11, 14]));
     }
 
     #[test]

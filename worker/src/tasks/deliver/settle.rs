@@ -2,7 +2,7 @@
 
 use shared::{
     clock::Timestamp,
-    delivery::Target,
+    delivery::{Attempt, Target},
     ids::EventId,
     model::{
         chunk::{single_records, split_chunk},
@@ -32,6 +32,14 @@ pub(super) fn plan(sent: &Sent) -> Plan {
     let plan = answer::plan(&sent.attempt, &sent.batch, retry, now, rand::random());
     measure::delivery(plan.word(), sent.attempt.elapsed, sent.batch.records);
     plan
+}
+
+/// What went wrong, for others than the webhook's owner: where a redirect leads may repeat what is secret of the target.
+pub(in crate::tasks) fn shown(attempt: &Attempt) -> String {
+    match &attempt.result {
+        Ok(answered) => format!("the receiver answered {}", answered.status),
+        Err(failed) => failed.message.clone(),
+    }
 }
 
 impl Delivery<'_> {
@@ -74,7 +82,7 @@ impl Delivery<'_> {
                 Ok(Step::Next(next))
             }
             Plan::Retry { delay } => {
-                let reason = attempt.problem();
+                let reason = shown(attempt);
                 tracing::warn!(run.id = run, webhook.id = %webhook_id, event.id = %batch.event,
                     attempt = batch.attempts + 1, delay_ms = delay.as_millis(), error = %problem(attempt, batch),
                     "a delivery was not accepted and will be tried again");
@@ -86,7 +94,7 @@ impl Delivery<'_> {
                 self.again(batch, webhook, again, &reason).await
             }
             Plan::Pause(pause) => {
-                let reason = attempt.problem();
+                let reason = shown(attempt);
                 tracing::warn!(run.id = run, webhook.id = %webhook_id, event.id = %batch.event,
                     pause_ms = pause.as_millis(), error = %reason, "the receiver asked for a pause");
                 self.again(batch, webhook, Again::Asked(pause), &reason)
@@ -121,6 +129,9 @@ impl Delivery<'_> {
                     reason: &reason,
                     body,
                     sent: true,
+                    // One that takes nothing so large still takes others.
+                    failure: (attempt.status() != Some(413))
+                        .then_some((&webhook.delivery.retry, rand::random())),
                     ends_run: None,
                 };
                 Ok(Step::Next(
@@ -213,6 +224,7 @@ impl Delivery<'_> {
             reason,
             body: &body,
             sent: false,
+            failure: None,
             ends_run,
         };
         Ok(Step::Next(self.settle_as(batch, outcome, true, &[]).await?))

@@ -98,29 +98,44 @@ impl Delivery<'_> {
                 "the circuit is open: one delivery at a time probes the receiver");
         }
         if outage.since >= DISABLED_AFTER {
-            let days = DISABLED_AFTER.as_secs() / 86_400;
-            let reason = format!("nothing was accepted for {days} days; the last answer: {reason}");
-            tracing::warn!(webhook.id = %id, reason, "a webhook is switched off");
-            self.switch_off(webhook, &reason).await?;
+            switch_off_dead(self.context, self.source, webhook, reason).await?;
         }
         Ok(())
     }
 
     /// Switches the webhook off and lets its lane rest; the batch stays as it is.
     pub(super) async fn disable(&self, webhook: &Target, reason: &str) -> Result<Step, LoadError> {
-        self.switch_off(webhook, reason).await?;
+        switch_off(self.context, self.source, webhook, reason).await?;
         Ok(match rest(self.context, self.claim, self.source).await? {
             Opened::Ended(word) => Step::Ended(word),
             // It was changed meanwhile: the batch is tried again, there.
             Opened::Ready(_) => Step::Next(self.take(&[]).await?),
         })
     }
+}
 
-    async fn switch_off(&self, webhook: &Target, reason: &str) -> Result<(), LoadError> {
-        let (environment, id) = (self.source.environment(), self.source.webhook());
-        let store = &self.context.store;
-        until_available(|| store.disable_webhook(environment, id, &webhook.url, reason)).await?;
-        self.context.forget_webhook(id).await;
-        Ok(())
-    }
+/// Switches off a webhook that has taken nothing for days.
+pub(in crate::tasks) async fn switch_off_dead(
+    context: &Context,
+    source: &DeliveredSource,
+    webhook: &Target,
+    reason: &str,
+) -> Result<(), LoadError> {
+    let days = DISABLED_AFTER.as_secs() / 86_400;
+    let reason = format!("nothing was accepted for {days} days; the last answer: {reason}");
+    tracing::warn!(webhook.id = %source.webhook(), reason, "a webhook is switched off");
+    switch_off(context, source, webhook, &reason).await
+}
+
+async fn switch_off(
+    context: &Context,
+    source: &DeliveredSource,
+    webhook: &Target,
+    reason: &str,
+) -> Result<(), LoadError> {
+    let (environment, id) = (source.environment(), source.webhook());
+    let store = &context.store;
+    until_available(|| store.disable_webhook(environment, id, &webhook.url, reason)).await?;
+    context.forget_webhook(id).await;
+    Ok(())
 }

@@ -25,12 +25,14 @@ use shared::{
         redrives::{
             LetterOutcome, RedriveHandle, RedriveState, RedriveStep, RedriveWait, TakenLetter,
         },
+        webhooks::DISABLED_AFTER,
     },
 };
 
 use super::{
     deliver::{
         answer::{self, Plan},
+        settle::shown,
         webhook::{self, Opened},
     },
     patience::until_available,
@@ -255,7 +257,9 @@ impl Redriving<'_> {
                     plan: retry,
                     random: rand::random(),
                 };
-                Ok(Step::Over(self.wait(wait, "retried").await?))
+                let word = self.wait(wait, "retried").await?;
+                self.switch_off_if_dead(webhook, &shown(attempt)).await?;
+                Ok(Step::Over(word))
             }
             Plan::Pause(pause) => {
                 measured("retried");
@@ -264,7 +268,9 @@ impl Redriving<'_> {
                     "the receiver asked for a pause");
                 let reason = &reason;
                 let wait = RedriveWait::Asked { pause, reason };
-                Ok(Step::Over(self.wait(wait, "retried").await?))
+                let word = self.wait(wait, "retried").await?;
+                self.switch_off_if_dead(webhook, &shown(attempt)).await?;
+                Ok(Step::Over(word))
             }
             Plan::Disable => {
                 measured("webhook_off");
@@ -299,6 +305,17 @@ impl Redriving<'_> {
             // It was changed meanwhile: the letter is tried again, there.
             Opened::Ready(_) => Ok(Step::Yield),
         }
+    }
+
+    /// A receiver that has taken nothing for days is given up, whoever tried it.
+    async fn switch_off_if_dead(&self, webhook: &Target, reason: &str) -> Result<(), LoadError> {
+        let (store, id) = (&self.context.store, self.redrive().webhook_id);
+        let health = until_available(|| store.webhook_health(id)).await?;
+        let since = health.failing_since.unwrap_or_else(Timestamp::now);
+        if Timestamp::now().since(since) >= DISABLED_AFTER {
+            webhook::switch_off_dead(self.context, &self.source, webhook, reason).await?;
+        }
+        Ok(())
     }
 
     /// Settles a letter whose attempt began at `began`, and keeps the pace.

@@ -99,6 +99,7 @@ impl Bench {
             reason: "gave up",
             body,
             sent: true,
+            failure: None,
             ends_run: None,
         };
         let settled = self

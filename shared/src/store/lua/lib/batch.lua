@@ -111,9 +111,13 @@ local function next_batch(run_key, n, batches, held, window, event, now, patient
 end
 
 -- The batch as a script's answer: {`batch`, event, created ms, event type, first seq, records, attempts, ms since its first
--- failure, most bytes (0: no bound but the run's), chunk, …}.
-local function batch_reply(run_key, n, batches, b, now)
-  local failing = b.failed_at > 0 and math.max(0, now - b.failed_at) or 0
+-- failure (or since the webhook was released, if that is later), most bytes (0: no bound but the run's), chunk, …}.
+local function batch_reply(base, run_key, webhook, n, batches, b, now)
+  local failing = 0
+  if b.failed_at > 0 then
+    local released = tonumber(redis.call('GET', base .. ':released:' .. webhook)) or 0
+    failing = math.max(0, now - math.max(b.failed_at, released))
+  end
   local reply = { 'batch', b.event, b.created, b.event_type, b.first, b.records, b.attempts, failing,
     tonumber(redis.call('HGET', run_key, 's' .. n .. ':most_bytes')) or 0 }
   local from = extent(batches, b)

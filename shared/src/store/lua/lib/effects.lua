@@ -72,7 +72,7 @@ local function apply_effects(base, environment, args, at, now)
       cron_forget(base, args[at + 1])
       at = at + 2
     elseif effect == 'release_webhook' then
-      release_webhook(base, args[at + 1])
+      release_webhook(base, args[at + 1], now)
       at = at + 2
     else
       error('unknown effect ' .. effect)

@@ -15,6 +15,11 @@ local UNPARK_AT_ONCE, UNPARK_STREAMS = 500, 20
 local function flow_count(key, prefix, marks, bytes, records)
   local all_bytes = redis.call('HINCRBY', key, prefix .. 'bytes', bytes)
   local all_records = redis.call('HINCRBY', key, prefix .. 'records', records)
+  if all_bytes <= 0 and all_records ~= 0 then
+    -- Workers of before records were counted take off bytes only.
+    redis.call('HDEL', key, prefix .. 'records')
+    all_records = 0
+  end
   if all_bytes > marks.high_bytes or all_records > marks.high_records then
     redis.call('HSET', key, prefix .. 'over', 1)
   elseif all_bytes < marks.low_bytes and all_records < marks.low_records then

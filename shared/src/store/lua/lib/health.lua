@@ -3,12 +3,15 @@
 -- ones since the circuit opened). The circuit opens after OPEN_AFTER failures in a row: the webhook's lane is blocked, for
 -- longer each time, and lets one task out at a time (`circuit` of the lane), so that one real delivery probes the
 -- receiver. Whatever waits costs one timer. A success closes the circuit.
+-- `released:<webhook>` is when it was last switched on, or got another target: failures before that say nothing of it now.
 -- `pace:<webhook>` is when the next request may be made, in microseconds, while the webhook's rate is limited.
 local OPEN_AFTER = 5
 -- Between two probes at most, ms, so that a receiver that is back is found soon.
 local MOST_PROBE_WAIT = 300000
 -- Failures further apart than this are not one outage, ms. Longer than the longest Retry-After.
 local ONE_OUTAGE = 48 * 3600 * 1000
+-- How long that is remembered, ms: no batch is tried for longer than a week.
+local RELEASE_KEPT = 8 * 24 * 3600 * 1000
 -- Requests that a limited rate lets through early, in microseconds of it.
 local PACE_SLACK = 100000
 
@@ -66,7 +69,8 @@ local function health_ok(base, webhook)
 end
 
 -- A webhook that was changed so that it is worth trying at once.
-local function release_webhook(base, webhook)
+local function release_webhook(base, webhook, now)
+  redis.call('SET', base .. ':released:' .. webhook, now, 'PX', RELEASE_KEPT)
   redis.call('DEL', base .. ':health:' .. webhook, base .. ':pace:' .. webhook)
   redis.call('HDEL', base .. ':deliveries:lane:' .. webhook, 'circuit', 'circuit_until')
   lane_unblock(base, webhook)

@@ -93,7 +93,7 @@ local function run_settle(base, run, run_key, now)
     .. '","workflow_chain":' .. (of[4] or 0) .. '}'
   start_workflows(base, of[1], 'evt_' .. run:sub(5), event_type, payload, now)
   if subscribed(state[5], event_type) then
-    stream_push(base, run, run_key, state[6], 'c', event_type, 0, 0, '')
+    stream_push(base, run, run_key, state[6], 'c', event_type, 0, 0, snapshot(run_key))
     stream_schedule(base, run, run_key, 'c', now)
   else
     run_retire(base, run, run_key)

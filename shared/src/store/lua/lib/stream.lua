@@ -93,17 +93,21 @@ local function stream_schedule(base, run, run_key, n, now)
   end
 end
 
--- Tells the webhook the run as it stands. The chunk is its whole state, so that the bytes of the event stay what they are
--- now, whatever becomes of the run.
+-- The whole state of a run as a chunk, so that the bytes of an event stay what they are now, whatever becomes of the run.
+local function snapshot(run_key)
+  local fields, all = {}, redis.call('HGETALL', run_key)
+  for i = 1, #all, 2 do
+    fields[all[i]] = all[i + 1]
+  end
+  return cjson.encode(fields)
+end
+
+-- Tells the webhook the run as it stands.
 local function tell_run(base, run, run_key, event_type, now)
   local state = redis.call('HMGET', run_key, 'events', 'webhook')
   if not subscribed(state[1], event_type) then
     return
   end
-  local fields, all = {}, redis.call('HGETALL', run_key)
-  for i = 1, #all, 2 do
-    fields[all[i]] = all[i + 1]
-  end
-  stream_push(base, run, run_key, state[2], 'c', event_type, 0, 0, cjson.encode(fields))
+  stream_push(base, run, run_key, state[2], 'c', event_type, 0, 0, snapshot(run_key))
   stream_schedule(base, run, run_key, 'c', now)
 end
