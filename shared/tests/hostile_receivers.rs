@@ -235,9 +235,9 @@ async fn meet(cases: Vec<Case>) {
             {
                 faults.push("shows too much".to_owned());
             }
-            faults
-                .iter()
-                .for_each(|fault| println!("{}: {fault}; {problem}", case.name));
+            for fault in &faults {
+                println!("{}: {fault}; {problem}", case.name);
+            }
             faults.is_empty()
         });
     }

@@ -19,7 +19,7 @@ const SHOP: Shop = Shop {
     lines: 2,
 };
 const RECORDS: u64 = 150;
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 
 fn with_delivery(delivery: &Value) -> Setup {
     Setup {
@@ -176,7 +176,7 @@ async fn a_receiver_that_fails_everything_is_probed_by_one_request_at_a_time_eve
 -> Result<()> {
     const RUNS: usize = 8;
     /// The longest wait between two probes.
-    const LONGEST: Duration = Duration::from_secs(300);
+    const LONGEST: Duration = Duration::from_mins(5);
     let sync = Syncing::of_shop(SHOP, with_delivery(&json!({"retry": {"first_ms": 1000}}))).await?;
     let mut lane = Lane::of(&sync).await?;
     sync.receiver.answer_always(Answer::Status(500));
@@ -191,7 +191,7 @@ async fn a_receiver_that_fails_everything_is_probed_by_one_request_at_a_time_eve
         .await?;
     lane.wait_blocked().await?;
     // What failed before that has come back to the lane.
-    lane.advance(Duration::from_secs(3600)).await?;
+    lane.advance(HOUR).await?;
     let mut waits = Vec::new();
     for _ in 0..12 {
         let before = sync.receiver.deliveries().len();

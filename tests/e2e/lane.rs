@@ -12,6 +12,9 @@ const BASE: &str = "syncline:{p0}";
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// `blocked_until`, `circuit`, `in_flight`.
+type Row = (Option<i64>, Option<i64>, Option<i64>);
+
 pub struct Lane {
     redis: MultiplexedConnection,
     webhook: String,
@@ -52,7 +55,6 @@ impl Lane {
 
     pub async fn look(&mut self) -> Result<Look> {
         let key = format!("{BASE}:deliveries:lane:{}", self.webhook);
-        type Row = (Option<i64>, Option<i64>, Option<i64>);
         let ((blocked_until, circuit, in_flight), blocked_lanes, delayed, time, shift): (
             Row,
             usize,
