@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -455,5 +458,73 @@ async fn a_receiver_with_a_rate_gets_no_more_requests_than_that() -> Result<()> 
             window.len()
         );
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_several_batches_in_flight_a_moody_receiver_gets_each_record_exactly_once()
+-> Result<()> {
+    let wide = json!({"window": 4, "batch_records": 10, "linger_ms": 0});
+    let shop = Shop {
+        orders: 600,
+        per_page: 50,
+        lines: 1,
+    };
+    let sync = Syncing::of_shop(shop, delivery(&wide)).await?;
+    let requests = AtomicUsize::new(0);
+    // Ten orders are about 1,200 bytes with what describes them, five about 900.
+    sync.receiver.answer_by(move |request| {
+        let records = event(request)["event"] == "sync_job_run:record";
+        match requests.fetch_add(1, Ordering::Relaxed) {
+            n if n % 5 == 3 => Answer::Status(500),
+            n if n % 7 == 4 => Answer::Close,
+            n if records && n > 40 && request.body.len() > 1_000 => Answer::Status(413),
+            _ => Answer::Status(200),
+        }
+    });
+    let run = sync.start_run().await?;
+    let run = sync.finish(&run).await?;
+    let deliveries = sync.receiver.deliveries();
+    for answer in [Answer::Status(500), Answer::Close, Answer::Status(413)] {
+        let given = deliveries.iter().any(|delivery| delivery.answer == answer);
+        assert!(given, "{answer:?} was not tried");
+    }
+    let mut seqs: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    let mut bodies = BTreeMap::new();
+    for delivery in &deliveries {
+        let event = delivery.event();
+        let body = bodies
+            .entry(event["id"].to_string())
+            .or_insert_with(|| delivery.request.body.clone());
+        assert_eq!(*body, delivery.request.body, "a repeat has other bytes");
+        let payload = &event["payload"];
+        if delivery.acknowledged() && event["event"] == "sync_job_run:record" {
+            let meta = &payload["meta"];
+            let (first, last) = (meta["first_seq"].as_u64(), meta["last_seq"].as_u64());
+            let range = first.context("a seq")?..=last.context("a seq")?;
+            seqs.entry(payload["resource"].to_string())
+                .or_default()
+                .extend(range);
+        }
+    }
+    assert!(
+        seqs.values().any(|seqs| !seqs.is_sorted()),
+        "never were two in flight"
+    );
+    for (resource, mut seqs) in seqs {
+        seqs.sort_unstable();
+        assert!(seqs.iter().copied().eq(1..=600), "{resource}: {seqs:?}");
+    }
+    assert_eq!(
+        (
+            &run["status"],
+            &run["records_delivered"],
+            &run["records_dead"]
+        ),
+        (&json!("completed"), &json!(1200), &json!(0)),
+        "{run}"
+    );
+    let last = deliveries.last().expect("events");
+    assert_eq!(last.name(), "sync_job_run:completed");
     Ok(())
 }
