@@ -280,3 +280,28 @@ async fn a_receiver_that_hangs_does_not_hold_up_those_of_other_webhooks() -> Res
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_in_which_a_webhook_was_off_does_not_count_towards_giving_up() -> Result<()> {
+    let setup = with_delivery(&json!({"retry": {"first_ms": 100}}));
+    let sync = Syncing::of_shop(SHOP, setup).await?;
+    let (watcher, mut lane) = (watcher(&sync).await?, Lane::of(&sync).await?);
+    // Records fail once before the receiver is gone.
+    sync.receiver
+        .answer_next([200, 200, 500].map(Answer::Status));
+    sync.receiver.answer_always(Answer::Status(410));
+    let run = sync.start_run().await?;
+    fetched(&sync, &run).await?;
+    switched_off(&sync, &watcher).await?;
+    lane.wait_blocked().await?;
+    lane.advance(30 * HOUR).await?;
+    // It is back, and stumbles once.
+    sync.receiver.answer_next([Answer::Status(503)]);
+    sync.receiver.answer_always(Answer::Status(200));
+    switch_on(&sync).await?;
+    let run = sync.finish(&run).await?;
+    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
+    assert_eq!(run["records_dead"], 0);
+    Ok(())
+}
