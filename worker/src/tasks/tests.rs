@@ -79,7 +79,7 @@ impl Bench {
         deliver::execute(
             &self.context,
             &claim,
-            &Slot::new(permit, slots),
+            &Arc::new(Slot::new(permit, slots)),
             Source::Run(self.spec.id),
             stream.to_owned(),
         )

@@ -13,45 +13,45 @@ pub(super) mod answer;
 mod bytes;
 mod prepare;
 mod refusals;
+mod send;
 pub(super) mod settle;
 pub(super) mod webhook;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt, stream::FuturesUnordered};
 use shared::{
-    delivery::{self, Attempt, Message, Target},
     ids::EventId,
-    model::event::Batch,
     queue::Slot,
     store::{
         deliveries::{DeliveryHandle, NextBatch, Source},
         queue::{Claim, Queue},
     },
 };
+use tokio::task::JoinSet;
 
-use self::{answer::Plan, prepare::Prepared, webhook::Opened};
+use self::{
+    answer::Plan,
+    prepare::Prepared,
+    send::{Sender, Sent},
+    webhook::Opened,
+};
 use super::patience::until_available;
 use crate::context::{Context, DeliveredSource, LoadError};
 
 /// After so long the task goes to the end of its lane, so that a webhook's streams take turns.
 const TURN: Duration = Duration::from_secs(2);
-/// After so long a delivery that waits for the receiver makes room for another one.
-const SLOT_HELD: Duration = Duration::from_millis(100);
+
 /// Runs the task; the word is its outcome in metrics and logs.
 ///
 /// # Errors
 /// What the store can't do; the task stays claimed and is rescued.
 pub async fn execute(
-    context: &Context,
+    context: &Arc<Context>,
     claim: &Claim,
-    slot: &Slot,
+    slot: &Arc<Slot>,
     source: Source,
     stream: String,
 ) -> Result<&'static str, LoadError> {
@@ -83,11 +83,17 @@ pub async fn execute(
     let delivery = Delivery {
         context,
         claim,
-        slot,
+        sender: Sender {
+            context: context.clone(),
+            slot: slot.clone(),
+            webhook_id: delivered.webhook(),
+            run: delivered.run(),
+            window: handle.window,
+            waited: Arc::default(),
+        },
         source: &delivered,
         handle: &handle,
         turn_ends: Instant::now() + TURN,
-        waited: AtomicBool::new(false),
     };
     delivery.run().await
 }
@@ -95,20 +101,10 @@ pub async fn execute(
 struct Delivery<'a> {
     context: &'a Context,
     claim: &'a Claim,
-    slot: &'a Slot,
+    sender: Sender,
     source: &'a DeliveredSource,
     handle: &'a DeliveryHandle,
     turn_ends: Instant,
-    /// Whether the slot was given to another task.
-    waited: AtomicBool,
-}
-
-/// A batch that was sent, and what came of it.
-struct Sent {
-    batch: Batch,
-    webhook: Arc<Target>,
-    body: ::bytes::Bytes,
-    attempt: Attempt,
 }
 
 enum Step {
@@ -121,7 +117,7 @@ impl Delivery<'_> {
     async fn run(&self) -> Result<&'static str, LoadError> {
         // Leases lost count against the batch that was in flight then, not against those after it.
         let mut rescues = self.claim.rescues;
-        let mut flight = FuturesUnordered::new();
+        let mut flight = JoinSet::new();
         // What is in flight and what failed meanwhile.
         let mut taken: Vec<EventId> = Vec::new();
         let mut failed: Vec<(Sent, Plan)> = Vec::new();
@@ -140,7 +136,7 @@ impl Delivery<'_> {
                     {
                         Prepared::Send(webhook, message) => {
                             taken.push(batch.event);
-                            flight.push(self.send(batch, webhook, message));
+                            flight.spawn(self.sender.clone().send(batch, webhook, message));
                         }
                         Prepared::Step(Step::Next(following)) => next = Some(following),
                         Prepared::Step(Step::Ended(word)) => return Ok(word),
@@ -156,7 +152,9 @@ impl Delivery<'_> {
                 next = Some(self.take(&taken).await?);
                 continue;
             }
-            let step = if let Some(sent) = flight.next().await {
+            let step = if let Some(sent) = flight.join_next().await {
+                let sent =
+                    sent.unwrap_or_else(|crash| std::panic::resume_unwind(crash.into_panic()));
                 let plan = settle::plan(&sent);
                 if matches!(plan, Plan::Delivered { .. }) || taken.len() == 1 {
                     taken.retain(|event| *event != sent.batch.event);
@@ -196,42 +194,5 @@ impl Delivery<'_> {
     /// Whether another batch is sent in this turn.
     fn goes_on(&self) -> bool {
         Instant::now() < self.turn_ends
-    }
-
-    /// Sends once; while the receiver takes its time, another task gets the slot.
-    async fn send(&self, batch: Batch, webhook: Arc<Target>, message: Message) -> Sent {
-        let attempt = {
-            let sent = delivery::send(&self.context.outbound, &webhook, &message);
-            tokio::pin!(sent);
-            let early = tokio::select! {
-                attempt = &mut sent => Some(attempt),
-                () = tokio::time::sleep(SLOT_HELD) => None,
-            };
-            if let Some(attempt) = early {
-                attempt
-            } else {
-                if !self.waited.swap(true, Ordering::Relaxed) {
-                    let chunks: usize = batch.chunks.iter().map(Vec::len).sum();
-                    let window = self.handle.window as usize;
-                    self.slot.wait((chunks + message.body.len()) * window);
-                }
-                sent.await
-            }
-        };
-        let sent = delivery::Sent {
-            webhook: self.source.webhook(),
-            event: batch.event,
-            event_type: &batch.event_type,
-            run: self.source.run(),
-            number: batch.attempts + 1,
-        };
-        let record = attempt.record(&sent, &webhook.secrets);
-        self.context.attempts.note(record);
-        Sent {
-            batch,
-            webhook,
-            body: message.body,
-            attempt,
-        }
     }
 }
