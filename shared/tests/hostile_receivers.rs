@@ -524,7 +524,7 @@ async fn an_endless_answer_is_read_to_a_bound_and_no_further() {
             "chunks",
             taken,
             "transfer-encoding: chunked\r\n\r\n",
-            b"1\r\ny\r\n".repeat(100),
+            b"10\r\nyyyyyyyyyyyyyyyy\r\n".repeat(100),
         ),
         (
             "one chunk",

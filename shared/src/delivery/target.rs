@@ -17,7 +17,7 @@ pub struct Target {
     pub active: bool,
     /// Its own ones, secret ones and `authorization` among them; those print as sensitive.
     pub headers: HeaderMap,
-    /// The secret ones among them, to be struck out of what a receiver answers.
+    /// The secret ones among them and the signing secrets, to be struck out of what a receiver answers.
     pub secrets: Secrets,
     pub delivery: Delivery,
     pub legacy_encoding: SignatureEncoding,
@@ -41,19 +41,16 @@ impl Target {
     /// [`TargetError`].
     pub fn open(webhook: &Webhook, sealer: &Sealer, now: Timestamp) -> Result<Self, TargetError> {
         let owner = webhook.id.to_string();
-        let keys = webhook
-            .signing_secrets(now)
-            .into_iter()
-            .map(|sealed| {
-                let secret = sealer.open_secret(&owner, sealed)?;
-                Ok(SigningKey::new(&secret)?)
-            })
-            .collect::<Result<Vec<_>, TargetError>>()?;
+        let (mut keys, mut secrets) = (Vec::new(), Vec::new());
+        for sealed in webhook.signing_secrets(now) {
+            let secret = sealer.open_secret(&owner, sealed)?;
+            secrets.push(Value::from(secret.expose()));
+            keys.push(SigningKey::new(&secret)?);
+        }
         let mut headers = HeaderMap::new();
         for (name, value) in &webhook.headers {
             headers.insert(header_name(name)?, header_value(value)?);
         }
-        let mut secrets = Vec::new();
         for (name, sealed) in &webhook.secret_headers {
             let value = sealer.open_secret(&owner, sealed)?;
             headers.insert(header_name(name)?, sensitive(&value)?);

@@ -10,6 +10,11 @@ use crate::clock::Timestamp;
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        // More seconds than fit are for ever.
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+    }
+    // Decimals are no valid form, but say clearly what is meant.
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).ok();
     }

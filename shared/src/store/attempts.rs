@@ -31,7 +31,7 @@ use crate::{
 /// Successes kept of one webhook; Redis trims in blocks, so there may be some more.
 pub const KEPT_DELIVERED: usize = 1_000;
 /// Failures kept of one webhook, as above.
-pub const KEPT_FAILED: usize = 4_000;
+pub const KEPT_FAILED: usize = 1_000;
 /// Attempts that wait to be written in one process; each some 3 KiB, 7 KiB at most.
 pub const QUEUED: usize = 2_048;
 /// Attempts written in one round trip.

@@ -7,10 +7,10 @@ use serde_json::json;
 use shared::{
     ids::EventId,
     model::{
-        dead_letter::LetterFilter,
+        dead_letter::{Cause, LetterFilter},
         event::Batch,
         run::{RunStatus, WaitingFor},
-        webhook::Webhook,
+        webhook::{Retry, Webhook},
     },
     store::{
         PageRequest,
@@ -512,4 +512,102 @@ async fn too_many_waiting_records_park_the_source_however_small_they_are() {
     given_up.expect("an answer");
     assert_eq!(bench.view().await.waiting_for, None);
     assert_eq!(bench.claim(Queue::Fetches, 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_event_that_is_given_up_is_a_failure_of_its_receiver_too() {
+    let bench = Bench::with_two_streams().await;
+    bench.fail_deliveries(4).await;
+    let (handle, batch) = bench.take().await.expect("a delivery");
+    let plan = Retry::default();
+    let outcome = Outcome::Dead {
+        status: Some(500),
+        cause: Cause::Refused,
+        reason: "gave up",
+        body: b"frozen",
+        sent: true,
+        failure: Some((&plan, 1.0)),
+        ends_run: None,
+    };
+    let settled = bench
+        .store
+        .settle_batch(&handle, batch.event, outcome, true, &[])
+        .await;
+    assert_eq!(settled.expect("an answer"), NextBatch::None);
+    assert_eq!(bench.claimable().await, 0, "the circuit is open");
+    bench.advance(2 * SECOND).await;
+    assert_eq!(bench.claimable().await, 1, "and lets a probe out");
+}
+
+#[tokio::test]
+async fn a_probe_is_one_delivery_whatever_the_window() {
+    let mut spec = spec();
+    spec.batch_records = 2;
+    let bench = Bench::running_with(spec).await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    let root = bench.fetch(&claim, 0);
+    let commit = PageCommit {
+        chunks: (0..4).map(|_| chunk(2, "records")).collect(),
+        records: 8,
+        ..last_page(&root, 0, false)
+    };
+    bench.commit(&commit).await;
+    assert!(bench.fail_deliveries(5).await.open);
+    bench.advance(2 * SECOND).await;
+    let handle = bench.handle(4, 0).await;
+    let probe = batch_of(bench.take_more(&handle, &[]).await);
+    assert_eq!(
+        bench.take_more(&handle, &[probe.event]).await,
+        NextBatch::Held
+    );
+}
+
+#[tokio::test]
+async fn a_deleted_webhook_leaves_no_circuit_behind() {
+    let bench = Bench::with_two_streams().await;
+    bench.webhook(true).await;
+    let (late, batch) = bench.take().await.expect("a delivery");
+    let (environment, id) = (bench.spec.environment_id, bench.spec.webhook_id);
+    let deleted = bench
+        .store
+        .objects()
+        .delete::<Webhook>(environment, id, |_| {})
+        .await;
+    assert!(matches!(deleted, Ok(Some(_))));
+    bench.fail_deliveries(4).await;
+    assert!(
+        bench
+            .again(&late, &batch, failed(Duration::ZERO))
+            .await
+            .open
+    );
+    bench.advance(2 * SECOND).await;
+    let gone = Outcome::Dead {
+        status: None,
+        cause: Cause::Broken,
+        reason: "the webhook was deleted",
+        body: b"",
+        sent: false,
+        failure: None,
+        ends_run: Some("webhook_deleted"),
+    };
+    while let Some((handle, mut batch)) = bench.take().await {
+        loop {
+            let settled = bench
+                .store
+                .settle_batch(&handle, batch.event, gone, true, &[])
+                .await;
+            match settled.expect("an answer") {
+                NextBatch::Batch(next) => batch = next,
+                _ => break,
+            }
+        }
+    }
+    let left: Vec<String> = bench
+        .store
+        .connection()
+        .keys(bench.store.keys().join(&["deliveries", "*"]))
+        .await
+        .expect("keys");
+    assert!(left.iter().all(|key| key.ends_with(":idle")), "{left:?}");
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What was sent to this webhook lately and what came of it, newest first: the last
-/// 1,000 attempts that succeeded and the last 4,000 that didn't, test events among them.
+/// 1,000 attempts that succeeded and the last 1,000 that didn't, test events among them.
 #[utoipa::path(
     get, path = "/api/v1/ipaas/webhook/{id}/attempt", tag = "webhook", operation_id = "list_webhook_attempts",
     params(

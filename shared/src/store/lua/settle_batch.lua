@@ -34,13 +34,17 @@ while batches[1] and batches[1].settled do
 end
 keep_batches(run_key, n, batches)
 local outbox = state[2] == 'outbox'
-if not outbox then
-  local line = table.concat({ batch.event, batch.event_type, n, batch.first, batch.records, batch.attempts + sent, outcome, ARGV[7],
+-- An event, or a record that was refused of one, in the list of what was sent.
+local function list_event(event, first, records, what)
+  local line = table.concat({ event, batch.event_type, n, first, records, batch.attempts + sent, what, ARGV[7],
     batch.created, now }, ' ')
   if redis.call('RPUSH', run_key .. ':event', line) > tonumber(ARGV[12]) then
     redis.call('LPOP', run_key .. ':event')
     redis.call('HINCRBY', run_key, 'events_dropped', 1)
   end
+end
+if not outbox then
+  list_event(batch.event, batch.first, batch.records, outcome)
 end
 if n ~= 'c' and batch.records > 0 then
   redis.call('HINCRBY', run_key, 'n' .. n .. ':' .. outcome, batch.records - refused)
@@ -69,6 +73,7 @@ else
   health_ok(base, webhook)
   for at = 23, #ARGV, 4 do
     letter(ARGV[at], ARGV[at + 2], 1, 'refused', ARGV[at + 3], ARGV[at + 1])
+    list_event(ARGV[at], ARGV[at + 2], 1, 'dead')
   end
   if refused > 0 then
     redis.call('HINCRBY', run_key, 'n' .. n .. ':dead', refused)

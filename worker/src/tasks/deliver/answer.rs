@@ -116,9 +116,6 @@ pub(super) fn problem(attempt: &Attempt, batch: &Batch) -> String {
     match attempt.status() {
         Some(413) if batch.records == 1 => format!("{problem}: one record is too large for it"),
         Some(413) => format!("{problem}: the event is too large for it"),
-        Some(200..=299) => {
-            format!("{problem}, but named so many failed records that its answer was cut off")
-        }
         _ => problem,
     }
 }

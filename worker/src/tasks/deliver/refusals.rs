@@ -4,7 +4,11 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use shared::{delivery::ANSWER_BYTES, model::event::Batch};
+use shared::{
+    delivery::{ANSWER_BYTES, Attempt, Failed},
+    http::OutboundErrorKind,
+    model::event::{self, Batch},
+};
 
 /// Characters of a reason that are kept.
 const MAX_REASON: usize = 500;
@@ -17,6 +21,25 @@ pub(in crate::tasks) struct Refusal {
     pub reason: String,
 }
 
+/// An answer that says less than it was meant to: an attempt that was accepted, but for the records of a list that broke off.
+pub(super) fn complete(mut attempt: Attempt, batch: &Batch) -> Attempt {
+    if let Ok(answered) = &attempt.result
+        && attempt.is_success()
+        && batch.event_type == event::RECORD
+        && refusals(&answered.body, batch) == Refusals::CutOff
+    {
+        attempt.result = Err(Failed {
+            kind: OutboundErrorKind::Protocol,
+            status: Some(answered.status),
+            message: format!(
+                "the receiver answered {}, but its list of failed records goes on beyond the {ANSWER_BYTES} bytes that are read",
+                answered.status
+            ),
+        });
+    }
+    attempt
+}
+
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refusals {
     /// In the order of `seq`; those that are not in the batch are left out.
@@ -27,20 +50,27 @@ pub(super) enum Refusals {
 
 /// Reads the answer to a batch of records. An answer of any other form refuses nothing.
 pub(super) fn refusals(answer: &[u8], batch: &Batch) -> Refusals {
-    let Ok(answer) = serde_json::from_slice::<Value>(answer) else {
-        let names_failed = answer.trim_ascii_start().starts_with(b"{")
-            && String::from_utf8_lossy(answer).contains("\"failed\"");
-        return if answer.len() >= ANSWER_BYTES && names_failed {
-            Refusals::CutOff
-        } else {
-            Refusals::Of(Vec::new())
-        };
+    let text = String::from_utf8_lossy(answer);
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    let failed = match serde_json::from_str::<Value>(text) {
+        Ok(mut whole) => whole.get_mut("failed").map(Value::take),
+        Err(_) if answer.len() >= ANSWER_BYTES && text.starts_with('{') => {
+            match failed_within(text) {
+                Ok(failed) => failed,
+                Err(CutOff) => return Refusals::CutOff,
+            }
+        }
+        Err(_) => None,
     };
     let end = batch.first_seq + batch.records;
     let mut refused = BTreeMap::new();
-    let failed = answer.get("failed").and_then(Value::as_array);
-    for failed in failed.into_iter().flatten() {
-        let Some(seq) = failed.get("seq").and_then(number) else {
+    for failed in failed
+        .as_ref()
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let Some(seq) = failed.get("seq").and_then(whole_number) else {
             tracing::warn!(event.id = %batch.event, "a failed record that the receiver names has no `seq`; it counts as accepted");
             continue;
         };
@@ -59,16 +89,45 @@ pub(super) fn refusals(answer: &[u8], batch: &Batch) -> Refusals {
     )
 }
 
-/// A whole number, or one as text.
-fn number(seq: &Value) -> Option<u64> {
-    seq.as_u64().or_else(|| seq.as_str()?.parse().ok())
+struct CutOff;
+
+/// The list of failed records in the part that was read of an answer, if it begins there.
+fn failed_within(text: &str) -> Result<Option<Value>, CutOff> {
+    const NAME: &str = "\"failed\"";
+    let Some(at) = text.find(NAME) else {
+        return Ok(None);
+    };
+    let Some(value) = text[at + NAME.len()..].trim_start().strip_prefix(':') else {
+        return Ok(None);
+    };
+    match serde_json::Deserializer::from_str(value).into_iter().next() {
+        Some(Ok(failed)) => Ok(Some(failed)),
+        _ => Err(CutOff),
+    }
+}
+
+/// Also one that is written as text or with decimals that say nothing.
+fn whole_number(seq: &Value) -> Option<u64> {
+    let text = match seq {
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
+        _ => return None,
+    };
+    let digits = text.split_once('.').map_or(&*text, |(digits, decimals)| {
+        if decimals.bytes().all(|digit| digit == b'0') {
+            digits
+        } else {
+            ""
+        }
+    });
+    digits.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use shared::{ids::EventId, model::event};
+    use shared::ids::EventId;
 
     use super::*;
 
@@ -94,8 +153,8 @@ mod tests {
     fn only_records_of_the_batch_can_be_refused_each_once() {
         let answer =
             br#"{"failed": [{"seq": 14}, {"seq": 10, "reason": ""}, {"seq": 10, "reason": "x"},
-            {"seq": 9}, {"seq": 15}, {"seq": -1}, {"seq": "11"}, {"seq": 1.5}, 12, null]}"#;
-        assert_eq!(seqs(answer), Some(vec![10, 11, 14]));
+            {"seq": 9}, {"seq": 15}, {"seq": -1}, {"seq": "11"}, {"seq": 12.0}, {"seq": 13.5}, 12, null]}"#;
+        assert_eq!(seqs(answer), Some(vec![10, 11, 12, 14]));
     }
 
     #[test]
@@ -114,10 +173,19 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_that_is_no_text_spoils_only_the_reason_it_is_in() {
+        let answer = b"\xef\xbb\xbf{\"failed\": [{\"seq\": 10, \"reason\": \"caf\xe9\"}]}";
+        assert_eq!(seqs(answer), Some(vec![10]));
+    }
+
+    #[test]
     fn a_list_of_failed_records_that_was_cut_off_is_not_taken_for_a_success() {
         let mut answer = br#"{"failed": [{"seq": 10, "reason": ""#.to_vec();
         answer.resize(ANSWER_BYTES, b'x');
         assert_eq!(seqs(&answer), None);
+        let mut long = br#"{"failed": [{"seq": 11}], "received": ""#.to_vec();
+        long.resize(ANSWER_BYTES, b'x');
+        assert_eq!(seqs(&long), Some(vec![11]), "the list is there whole");
         let mut page = b"<html>".to_vec();
         page.resize(ANSWER_BYTES, b'x');
         assert_eq!(seqs(&page), Some(Vec::new()));

@@ -16,6 +16,7 @@ use shared::{
     queue::Slot,
 };
 
+use super::refusals;
 use crate::context::Context;
 
 /// After so long a delivery that waits for the receiver makes room for another one.
@@ -59,6 +60,7 @@ impl Sender {
                 sent.await
             }
         };
+        let attempt = refusals::complete(attempt, &batch);
         let sent = delivery::Sent {
             webhook: self.webhook_id,
             event: batch.event,

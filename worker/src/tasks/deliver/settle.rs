@@ -30,7 +30,12 @@ pub(super) fn plan(sent: &Sent) -> Plan {
     let retry = &sent.webhook.delivery.retry;
     let now = Timestamp::now();
     let plan = answer::plan(&sent.attempt, &sent.batch, retry, now, rand::random());
-    measure::delivery(plan.word(), sent.attempt.elapsed, sent.batch.records);
+    let refused = match &plan {
+        Plan::Delivered { refused, .. } => refused.len() as u64,
+        _ => 0,
+    };
+    let accepted = sent.batch.records.saturating_sub(refused);
+    measure::delivery(plan.word(), sent.attempt.elapsed, accepted);
     plan
 }
 
