@@ -44,11 +44,20 @@ pub fn load_average() -> Result<String> {
 
 /// The highest resident memory that the process had so far, in MiB.
 pub fn peak_memory_mib(process: u32) -> Result<f64> {
+    status_mib(process, "VmHWM:")
+}
+
+/// The resident memory of the process, in MiB.
+pub fn memory_mib(process: u32) -> Result<f64> {
+    status_mib(process, "VmRSS:")
+}
+
+fn status_mib(process: u32, field: &str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = status.lines().find_map(|line| line.strip_prefix(field));
     let kib = kib
         .and_then(|rest| rest.split_whitespace().next())
-        .context("no VmHWM in /proc/PID/status")?;
+        .with_context(|| format!("no {field} in /proc/PID/status"))?;
     Ok(kib.parse::<f64>()? / 1024.0)
 }
 

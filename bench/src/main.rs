@@ -2,13 +2,19 @@
 //! its append-only file on) and prints each figure beside its target. A figure is the median of several rounds, each
 //! with fresh programs and an empty store.
 
+mod backlog;
+mod delivery;
+mod feed;
 mod figures;
+mod isolation;
 mod machine;
 mod peer;
 mod queue;
 mod receiver;
+mod receivers;
 mod source;
 mod stack;
+mod steady;
 mod submit;
 mod sync;
 
@@ -45,6 +51,12 @@ enum Command {
     Submit,
     /// Claim and commit of empty tasks, with a short and a long backlog.
     Queue,
+    /// How fast a worker delivers to 100 receivers, one record and 100 at once.
+    Delivery,
+    /// What receivers that hang do to the deliveries of others.
+    Isolation,
+    /// What a million records for a dead receiver do to the deliveries of others.
+    Backlog,
     /// The source that is synced; prints its address and serves until it is killed.
     Source,
     /// The receiver that is delivered to; prints its address and serves until it is killed.
@@ -93,6 +105,15 @@ fn measure(command: Command, rounds: usize) -> Result<()> {
         if all || matches!(command, Command::Queue) {
             let ours = queue::measure(rounds, &mut table).await?;
             peer::measure(&ours, &mut table).await?;
+        }
+        if all || matches!(command, Command::Delivery) {
+            delivery::measure(rounds, &mut table).await?;
+        }
+        if all || matches!(command, Command::Isolation) {
+            isolation::measure(rounds, &mut table).await?;
+        }
+        if all || matches!(command, Command::Backlog) {
+            backlog::measure(rounds, &mut table).await?;
         }
         anyhow::Ok(())
     })?;

@@ -54,22 +54,22 @@ impl Counts {
     }
 }
 
-/// The value of `meta.count` of a record event, 0 of any other: looked for from the end, where `meta` is. The records
-/// of the benchmark's source have no such field.
-fn records_in(body: &[u8]) -> u64 {
-    const FIELD: &[u8] = b"\"count\":";
-    let Some(at) = body
-        .windows(FIELD.len())
-        .rposition(|window| window == FIELD)
-    else {
-        return 0;
-    };
-    let digits = &body[at + FIELD.len()..];
+/// The value of `meta.count` of a record event, 0 of any other. The records of the benchmark's sources have no such field.
+pub fn records_in(body: &[u8]) -> u64 {
+    number_after(b"\"count\":", body).unwrap_or(0)
+}
+
+/// The number after the last `field`: looked for from the end, where `meta` is.
+pub fn number_after(field: &[u8], body: &[u8]) -> Option<u64> {
+    let at = body
+        .windows(field.len())
+        .rposition(|window| window == field)?;
+    let digits = &body[at + field.len()..];
     let digits = digits
         .iter()
         .skip_while(|byte| **byte == b' ')
         .take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
+    Some(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
 }
 
 #[cfg(test)]

@@ -118,7 +118,7 @@ fn list(records: &[String], has_more: bool) -> Vec<u8> {
 }
 
 /// A record of about 370 bytes, as an order system has them: nested, with text, dates and decimals.
-fn record(id: usize, parent: Option<usize>) -> String {
+pub fn record(id: usize, parent: Option<usize>) -> String {
     let owner = id % 50;
     let status = if id.is_multiple_of(3) {
         "closed"

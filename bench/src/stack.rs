@@ -162,7 +162,7 @@ impl Bench {
 }
 
 /// The benchmark's source as an integration.
-fn integration(name: &str, source: SocketAddr) -> Value {
+pub fn integration(name: &str, source: SocketAddr) -> Value {
     json!({
         "name": name,
         "label": "Benchmark",

@@ -1,0 +1,247 @@
+//! Runs whose fetches this process holds: it commits records as a worker does that has fetched them, at the pace that
+//! a measurement wants, so that deliveries are measured by themselves.
+
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use futures::future::try_join_all;
+use serde_json::{Value, json};
+use shared::{
+    ids::{RunId, WebhookId},
+    model::{event::RECORD, run::RunSpec},
+    queue::task::FetchBody,
+    store::{
+        Store,
+        fetches::{After, Chunk, Committed, FetchHandle, FetchStep, PageCommit},
+        queue::{Claim, Queue},
+        runs::{NodeLayout, RunStart},
+    },
+};
+use syncline_tests::{rest::Rest, stack::Stack};
+
+use crate::{machine, stack::integration};
+
+/// Programs use it unless they are told otherwise.
+const KEY_PREFIX: &str = "syncline";
+/// Longer than any measurement.
+const LEASE: Duration = Duration::from_hours(1);
+/// So that one account's runs are all fetched at once.
+const FETCH_LIMIT: u32 = 10_000;
+/// Tasks claimed by one call.
+const CLAIM_AT_ONCE: usize = 64;
+
+/// Redis, the API and, once it is started, a worker.
+#[derive(Debug)]
+pub struct Feed {
+    stack: Stack,
+    pub store: Store,
+    rest: Rest,
+    job_id: String,
+    account_id: String,
+}
+
+/// A fetch that has begun and never ends.
+#[derive(Debug)]
+pub struct Fetch {
+    store: Store,
+    handle: FetchHandle,
+    step: u32,
+}
+
+impl Feed {
+    /// Starts Redis and the API, with a job that is never fetched by the programs themselves.
+    pub async fn start() -> Result<Self> {
+        let stack = Stack::start_with(0, &[("SYNCLINE_LOG", "error")])?;
+        let store = Store::open(&stack.redis.url(), KEY_PREFIX)?;
+        let rest = stack.rest()?;
+        let source = SocketAddr::from(([127, 0, 0, 1], 9));
+        rest.put("/integration/fed", &integration("fed", source))
+            .await?;
+        let account = json!({"integration_name": "fed", "tenant_id": "bench", "credentials": {"api_key": "secret"}});
+        let account_id = rest.create("/integrated-account", &account).await?;
+        let job = json!({"integration_name": "fed", "label": "fed",
+                         "resources": [{"resource": "items", "method": "list"}]});
+        let job_id = rest.create("/sync-job", &job).await?;
+        Ok(Self {
+            stack,
+            store,
+            rest,
+            job_id,
+            account_id,
+        })
+    }
+
+    /// A webhook that gets records only.
+    pub async fn webhook(&self, address: SocketAddr, delivery: &Value) -> Result<WebhookId> {
+        let webhook = json!({"target_url": format!("http://{address}/"), "event_types": [RECORD], "delivery": delivery});
+        Ok(self.rest.create("/webhook", &webhook).await?.parse()?)
+    }
+
+    /// Starts `each` runs for each of the webhooks, all of which deliver alike; gives their fetches by webhook. The
+    /// worker must not have been started.
+    pub async fn begin(&self, webhooks: &[WebhookId], each: usize) -> Result<Vec<Vec<Fetch>>> {
+        ensure!(self.stack.workers.is_empty(), "a worker would fetch itself");
+        let template = self.template(webhooks).await?;
+        let mut owners = HashMap::new();
+        let mut specs = Vec::new();
+        for (owner, webhook) in webhooks.iter().enumerate() {
+            for _ in 0..each {
+                let id = RunId::generate();
+                owners.insert(id, owner);
+                specs.push(RunSpec {
+                    id,
+                    webhook_id: *webhook,
+                    ..template.clone()
+                });
+            }
+        }
+        let runs = self.store.runs();
+        try_join_all(specs.iter().map(|spec| runs.create(spec))).await?;
+        loop {
+            let claims = self.claim(Queue::Runs).await?;
+            if claims.is_empty() {
+                break;
+            }
+            try_join_all(claims.iter().map(|claim| self.start_run(claim))).await?;
+        }
+        let mut fetches: Vec<Vec<Fetch>> = webhooks.iter().map(|_| Vec::new()).collect();
+        loop {
+            let claims = self.claim(Queue::Fetches).await?;
+            if claims.is_empty() {
+                break;
+            }
+            for claim in claims {
+                let run = run_of(&claim)?;
+                // That of the template stays as it is.
+                if let Some(owner) = owners.get(&run) {
+                    fetches[*owner].push(Fetch::new(&self.store, run, claim));
+                }
+            }
+        }
+        ensure!(
+            fetches.iter().all(|fetches| fetches.len() == each),
+            "not every run was started"
+        );
+        Ok(fetches)
+    }
+
+    /// What a run for one of the webhooks is started with.
+    async fn template(&self, webhooks: &[WebhookId]) -> Result<RunSpec> {
+        let webhook = webhooks.first().context("no webhook")?;
+        let run = json!({"sync_job_id": self.job_id, "integrated_account_id": self.account_id,
+                         "webhook_id": webhook.to_string()});
+        let run = self.rest.create("/sync-job-run", &run).await?.parse()?;
+        let spec = self.store.runs().spec(run).await?;
+        spec.context("the run was accepted, so it has a spec")
+    }
+
+    async fn claim(&self, queue: Queue) -> Result<Vec<Claim>> {
+        let claimed = self.store.claim(queue, CLAIM_AT_ONCE, LEASE, "feed");
+        Ok(claimed.await?.tasks)
+    }
+
+    async fn start_run(&self, claim: &Claim) -> Result<()> {
+        let node = NodeLayout {
+            name: "items".to_owned(),
+            resource: "items".to_owned(),
+            method: "list".to_owned(),
+            parent: None,
+            kids: Vec::new(),
+            stored: true,
+            gate: None,
+            gated: Vec::new(),
+            previous_run_ms: None,
+            batch_errors: false,
+        };
+        let start = RunStart {
+            task: &claim.id,
+            token: &claim.token,
+            run: run_of(claim)?,
+            started: "{}".to_owned(),
+            fetch_limit: FETCH_LIMIT,
+            nodes: &[node],
+            roots: vec![(0, FetchBody::default().to_json())],
+        };
+        let step = self.store.runs().start(&start).await?;
+        ensure!(step == FetchStep::Done, "a run was not started: {step:?}");
+        Ok(())
+    }
+
+    /// Starts the worker, which delivers what was committed.
+    pub fn start_worker(&mut self) -> Result<()> {
+        self.stack.add_worker(&[])
+    }
+
+    fn worker(&self) -> Result<u32> {
+        let worker = self.stack.workers.first();
+        Ok(worker.context("the worker was not started")?.id())
+    }
+
+    /// The resident memory of the worker, in MiB.
+    pub fn worker_memory_mib(&self) -> Result<f64> {
+        machine::memory_mib(self.worker()?)
+    }
+
+    /// The processor time that the worker and Redis have used so far, in seconds.
+    pub fn cpu_seconds(&self) -> Result<[f64; 2]> {
+        let redis = self.stack.redis.id();
+        let redis = redis.context("redis is no process of this machine")?;
+        Ok([
+            machine::cpu_seconds(self.worker()?)?,
+            machine::cpu_seconds(redis)?,
+        ])
+    }
+}
+
+fn run_of(claim: &Claim) -> Result<RunId> {
+    let (run, _) = claim.id.split_once('.').unwrap_or((&claim.id, ""));
+    run.parse()
+        .with_context(|| format!("{} names no run", claim.id))
+}
+
+impl Fetch {
+    fn new(store: &Store, run: RunId, claim: Claim) -> Self {
+        Self {
+            store: store.clone(),
+            handle: FetchHandle {
+                task: claim.id,
+                token: claim.token,
+                run,
+                node: 0,
+            },
+            step: 0,
+        }
+    }
+
+    /// Commits chunks of `records` records each, however much waits already.
+    pub async fn commit(&mut self, chunks: Vec<Chunk>) -> Result<()> {
+        let commit = PageCommit {
+            handle: &self.handle,
+            step: self.step,
+            after: After::SamePage,
+            body: "fetch.1 0 0 {}".to_owned(),
+            requests: 0,
+            pages: 0,
+            records: chunks.iter().map(|chunk| u64::from(chunk.records)).sum(),
+            chunks,
+            children: Vec::new(),
+            lease: LEASE,
+        };
+        match self.store.commit_page(&commit).await? {
+            Committed::Done { .. } => {
+                self.step += 1;
+                Ok(())
+            }
+            other => bail!("records were not committed: {other:?}"),
+        }
+    }
+}
+
+/// A chunk of a list that depends on no other.
+pub fn chunk(records: &[String]) -> Chunk {
+    Chunk {
+        #[expect(clippy::cast_possible_truncation, reason = "a few hundred")]
+        records: records.len() as u32,
+        bytes: format!("\n{}", records.join(",")).into(),
+    }
+}
