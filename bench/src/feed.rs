@@ -8,7 +8,10 @@ use futures::future::try_join_all;
 use serde_json::{Value, json};
 use shared::{
     ids::{RunId, WebhookId},
-    model::{event::RECORD, run::RunSpec},
+    model::{
+        event::{RECORD, close_chunk, open_chunk},
+        run::RunSpec,
+    },
     queue::task::FetchBody,
     store::{
         Store,
@@ -239,9 +242,14 @@ impl Fetch {
 
 /// A chunk of a list that depends on no other.
 pub fn chunk(records: &[String]) -> Chunk {
+    #[expect(clippy::cast_possible_truncation, reason = "a few hundred")]
+    let count = records.len() as u32;
+    let mut bytes = Vec::new();
+    open_chunk(&mut bytes, "");
+    bytes.extend_from_slice(records.join(",").as_bytes());
+    close_chunk(&mut bytes, count);
     Chunk {
-        #[expect(clippy::cast_possible_truncation, reason = "a few hundred")]
-        records: records.len() as u32,
-        bytes: format!("\n{}", records.join(",")).into(),
+        records: count,
+        bytes: bytes.into(),
     }
 }
