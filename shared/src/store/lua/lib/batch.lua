@@ -69,7 +69,9 @@ local function form_batch(run_key, n, batches, event, now, patient)
   local b = {
     event = event, created = now, chunks = 0, first = state.settled + 1, records = 0, bytes = 0, attempts = 0, failed_at = 0,
   }
-  for i, text in ipairs(redis.call('LRANGE', run_key .. ':index:' .. n, from, from + MOST_CHUNKS - 1)) do
+  -- A chunk that others join has at least one record, or is an error of its own.
+  local most = math.min(MOST_CHUNKS, state.batch_records or MOST_CHUNKS)
+  for i, text in ipairs(redis.call('LRANGE', run_key .. ':index:' .. n, from, from + most - 1)) do
     local event_type, records, bytes, gate = text:match('^(%S+) (%d+) (%d+) (%d+)$')
     records, bytes = tonumber(records), tonumber(bytes)
     if reached and tonumber(gate) > reached then
