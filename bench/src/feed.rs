@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use shared::{
     ids::{RunId, WebhookId},
     model::{
-        event::{RECORD, close_chunk, open_chunk},
+        chunk::{close_chunk, open_chunk},
+        event::RECORD,
         run::RunSpec,
     },
     queue::task::FetchBody,
