@@ -44,7 +44,11 @@ impl Target {
         let (mut keys, mut secrets) = (Vec::new(), Vec::new());
         for sealed in webhook.signing_secrets(now) {
             let secret = sealer.open_secret(&owner, sealed)?;
-            secrets.push(Value::from(secret.expose()));
+            let text = secret.expose();
+            secrets.push(Value::from(text));
+            if let Some((_, key)) = text.split_once('_') {
+                secrets.push(Value::from(key));
+            }
             keys.push(SigningKey::new(&secret)?);
         }
         let mut headers = HeaderMap::new();

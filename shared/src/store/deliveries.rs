@@ -131,6 +131,8 @@ pub struct Outage {
     pub since: Duration,
     /// Whether the circuit is open: nothing is sent but one probe after another.
     pub open: bool,
+    /// Whether it opened with this failure.
+    pub opened: bool,
 }
 
 /// What [`Store::delivery_off`] found.
@@ -315,7 +317,8 @@ impl Store {
             [word, failures, since, open] if word == "ok" => Ok(Some(Outage {
                 failures: number(failures)?,
                 since: Duration::from_millis(number(since)?),
-                open: open == "1",
+                open: open != "0",
+                opened: open == "2",
             })),
             other => Err(unexpected("delivery_retry", other)),
         }

@@ -4,7 +4,7 @@
 -- KEYS 1 base
 -- ARGV 1 task, 2 token, 3 run, or webhook of an outbox, 4 stream, 5 event, 6 `failed` | `asked` | `own`, 7 delay ms (failed, own) or
 --      pause ms (asked), 8 shortest and 9 longest wait of the retry plan, ms, 10 random, 0 to 1
--- Returns {`ok`, failures in a row, ms since the first of them, 1 if the circuit is open} or {`stale`}.
+-- Returns {`ok`, failures in a row, ms since the first of them, 1 if the circuit is open, 2 if it opened now, else 0} or {`stale`}.
 local base, id, n = KEYS[1], ARGV[1], ARGV[4]
 local task = held(base, 'deliveries', id, ARGV[2])
 local run_key, now, delay = source_key(base, ARGV[3]), now_ms(base), tonumber(ARGV[7])
@@ -21,8 +21,9 @@ if ARGV[6] == 'own' then
 end
 local failed = ARGV[6] == 'failed'
 local failures, failing = health_failed(base, task.lane, failed, now)
-local open = failed and circuit_open(base, task.lane, failures, tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), now)
+local open, opened = false, false
 if failed then
+  open, opened = circuit_open(base, task.lane, failures, tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), now)
   batch.attempts = batch.attempts + 1
   if batch.failed_at == 0 then
     batch.failed_at = now
@@ -37,4 +38,4 @@ else
   -- At the end, so that a batch that only fails itself lets the others probe.
   task_return(base, 'deliveries', id, task, batch.attempts, 0, task.body, now, true)
 end
-return { 'ok', failures, failing, open and 1 or 0 }
+return { 'ok', failures, failing, opened and 2 or open and 1 or 0 }

@@ -100,6 +100,9 @@ fn failed_within(text: &str) -> Result<Option<Value>, CutOff> {
     let Some(value) = text[at + NAME.len()..].trim_start().strip_prefix(':') else {
         return Ok(None);
     };
+    if !value.trim_start().starts_with('[') {
+        return Ok(None);
+    }
     match serde_json::Deserializer::from_str(value).into_iter().next() {
         Some(Ok(failed)) => Ok(Some(failed)),
         _ => Err(CutOff),

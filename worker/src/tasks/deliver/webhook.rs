@@ -93,7 +93,7 @@ impl Delivery<'_> {
         reason: &str,
     ) -> Result<(), LoadError> {
         let id = self.source.webhook();
-        if outage.open {
+        if outage.opened {
             tracing::warn!(webhook.id = %id, failures = outage.failures, failing_ms = outage.since.as_millis(),
                 "the circuit is open: one delivery at a time probes the receiver");
         }

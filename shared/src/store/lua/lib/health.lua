@@ -30,12 +30,13 @@ local function health_failed(base, webhook, counts, now)
 end
 
 -- Opens the circuit, or holds it open after a probe that failed, once there were enough failures. Half of the wait is
--- random, so that webhooks of one dead host don't probe it together. True while it is open.
+-- random, so that webhooks of one dead host don't probe it together. Returns whether it is open, and whether since now.
 local function circuit_open(base, webhook, failures, first_ms, max_ms, random, now)
   local lane_key = base .. ':deliveries:lane:' .. webhook
   if failures < OPEN_AFTER then
-    return false
+    return false, false
   end
+  local opened = redis.call('HEXISTS', lane_key, 'circuit') == 0
   -- What was under way when the circuit opened says nothing new.
   if (tonumber(redis.call('HGET', lane_key, 'circuit_until')) or 0) <= now then
     local probes = redis.call('HINCRBY', base .. ':health:' .. webhook, 'probes', 1)
@@ -44,7 +45,7 @@ local function circuit_open(base, webhook, failures, first_ms, max_ms, random, n
     redis.call('HSET', lane_key, 'circuit', 1, 'circuit_until', free_at)
     lane_block(base, 'deliveries', webhook, free_at)
   end
-  return true
+  return true, opened
 end
 
 -- Ends the block of a lane.
