@@ -261,6 +261,18 @@ impl Bench {
             let seconds: i64 = connection.ttl(&key).await.expect("a time");
             assert!(seconds > 0, "{key} of a run that has ended expires");
         }
+        // How the receiver is doing outlasts the run: failures expire, an open circuit waits for the webhook's next success.
+        let (keys, webhook) = (self.store.keys(), self.spec.webhook_id);
+        let lane = keys.join(&["deliveries", "lane", &webhook.to_string()]);
+        let health: i64 = connection.ttl(keys.health(webhook)).await.expect("a time");
+        assert_ne!(health, -1, "failures of a receiver expire");
+        let circuit: bool = connection.hexists(lane, "circuit").await.expect("a word");
+        let of_the_receiver = [
+            format!("health:{webhook}"),
+            format!("deliveries:lane:{webhook}"),
+            "deliveries:blocked".to_owned(),
+        ];
+        let of_the_receiver = &of_the_receiver[..if circuit { 3 } else { 1 }];
         let pattern = format!("{}*", self.store.keys().base().replace('{', "\\{"));
         let keys: Vec<String> = connection.keys(pattern).await.expect("keys");
         let base = format!("{}:", self.store.keys().base());
@@ -277,6 +289,7 @@ impl Bench {
                     format!("{run}:failed"),
                 ];
                 !kept.contains(key)
+                    && !of_the_receiver.contains(key)
                     && !key.starts_with("environment:")
                     && !key.starts_with("watermark:")
                     && !key.starts_with("object:")
