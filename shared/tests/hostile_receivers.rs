@@ -1,5 +1,6 @@
 //! Receivers that do everything wrong, one after the other: each attempt ends by its deadline, in bounded memory, and says
-//! what happened and where.
+//! what happened and where. A sender that has heard enough hangs up, so what a receiver can't write any more (`let _`) is of
+//! no interest; its waits (`sleep`) are what makes it slow.
 
 mod http_support;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use shared::{
     clock::Timestamp,
-    delivery::{Answered, Attempt},
+    delivery::Attempt,
     http::retry_after,
     model::{
         event::{self, Batch},
@@ -13,7 +13,7 @@ use shared::{
     },
 };
 
-use super::refusals::{Refusal, Refusals, refusals};
+use super::refusals::Refusal;
 
 /// The longest pause a receiver can ask for.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
@@ -58,9 +58,11 @@ impl Plan {
     }
 }
 
-/// What follows from an attempt to send `batch`. `retry`: of the webhook; `random`: 0 to 1.
+/// What follows from an attempt to send `batch`. `refused`: what was taken out of its answer; `retry`: of the webhook;
+/// `random`: 0 to 1.
 pub(in crate::tasks) fn plan(
     attempt: &Attempt,
+    refused: Vec<Refusal>,
     batch: &Batch,
     retry: &Retry,
     now: Timestamp,
@@ -69,11 +71,7 @@ pub(in crate::tasks) fn plan(
     if let Ok(answered) = &attempt.result {
         let status = answered.status.as_u16();
         match answered.status {
-            code if code.is_success() => {
-                if let Some(refused) = taken(answered, batch) {
-                    return Plan::Delivered { status, refused };
-                }
-            }
+            code if code.is_success() => return Plan::Delivered { status, refused },
             StatusCode::GONE => return Plan::Disable,
             StatusCode::BAD_REQUEST if batch.event_type == event::STARTED => {
                 return Plan::StopRun { status };
@@ -99,17 +97,6 @@ pub(in crate::tasks) fn plan(
     }
 }
 
-/// The records refused in a success; `None` when that can't be told, so that it counts as none.
-fn taken(answered: &Answered, batch: &Batch) -> Option<Vec<Refusal>> {
-    if batch.event_type != event::RECORD {
-        return Some(Vec::new());
-    }
-    match refusals(&answered.body, batch) {
-        Refusals::Of(refused) => Some(refused),
-        Refusals::CutOff => None,
-    }
-}
-
 /// What went wrong, for people.
 pub(super) fn problem(attempt: &Attempt, batch: &Batch) -> String {
     let problem = attempt.problem();
@@ -132,6 +119,8 @@ mod tests {
     use shared::ids::EventId;
 
     use super::*;
+    use crate::tasks::deliver::refusals::take_refused;
+    use shared::delivery::Answered;
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -175,7 +164,9 @@ mod tests {
     }
 
     fn planned(attempt: &Attempt, batch: &Batch) -> Plan {
-        plan(attempt, batch, &retry(), NOW, 1.0)
+        let mut attempt = attempt.clone();
+        let refused = take_refused(&mut attempt, batch);
+        plan(&attempt, refused, batch, &retry(), NOW, 1.0)
     }
 
     const FIRST_RETRY: Plan = Plan::Retry {

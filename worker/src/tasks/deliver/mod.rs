@@ -12,8 +12,8 @@
 pub(super) mod answer;
 mod bytes;
 mod prepare;
-mod refusals;
-mod send;
+pub(super) mod refusals;
+pub(super) mod send;
 pub(super) mod settle;
 pub(super) mod webhook;
 
@@ -153,9 +153,9 @@ impl Delivery<'_> {
                 continue;
             }
             let step = if let Some(sent) = flight.join_next().await {
-                let sent =
+                let mut sent =
                     sent.unwrap_or_else(|crash| std::panic::resume_unwind(crash.into_panic()));
-                let plan = settle::plan(&sent);
+                let plan = settle::plan(&mut sent);
                 if matches!(plan, Plan::Delivered { .. }) || taken.len() == 1 {
                     taken.retain(|event| *event != sent.batch.event);
                     let go_on = failed.is_empty() && self.goes_on();

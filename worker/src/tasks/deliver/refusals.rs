@@ -21,27 +21,32 @@ pub(in crate::tasks) struct Refusal {
     pub reason: String,
 }
 
-/// An answer that says less than it was meant to: an attempt that was accepted, but for the records of a list that broke off.
-pub(super) fn complete(mut attempt: Attempt, batch: &Batch) -> Attempt {
-    if let Ok(answered) = &attempt.result
-        && attempt.is_success()
-        && batch.event_type == event::RECORD
-        && refusals(&answered.body, batch) == Refusals::CutOff
-    {
-        attempt.result = Err(Failed {
-            kind: OutboundErrorKind::Protocol,
-            status: Some(answered.status),
-            message: format!(
-                "the receiver answered {}, but its list of failed records goes on beyond the {ANSWER_BYTES} bytes that are read",
-                answered.status
-            ),
-        });
+/// Takes what an accepting answer refuses out of it. One whose list of refused records broke off makes the attempt a failure.
+pub(in crate::tasks) fn take_refused(attempt: &mut Attempt, batch: &Batch) -> Vec<Refusal> {
+    let Ok(answered) = &attempt.result else {
+        return Vec::new();
+    };
+    if !answered.status.is_success() || batch.event_type != event::RECORD {
+        return Vec::new();
     }
-    attempt
+    match refusals(&answered.body, batch) {
+        Refusals::Of(refused) => refused,
+        Refusals::CutOff => {
+            let status = answered.status;
+            attempt.result = Err(Failed {
+                kind: OutboundErrorKind::Protocol,
+                status: Some(status),
+                message: format!(
+                    "the receiver answered {status}, but its list of failed records goes on beyond the {ANSWER_BYTES} bytes that are read"
+                ),
+            });
+            Vec::new()
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refusals {
+enum Refusals {
     /// In the order of `seq`; those that are not in the batch are left out.
     Of(Vec<Refusal>),
     /// The answer names failed records and was longer than what is read of it.
@@ -49,7 +54,7 @@ pub(super) enum Refusals {
 }
 
 /// Reads the answer to a batch of records. An answer of any other form refuses nothing.
-pub(super) fn refusals(answer: &[u8], batch: &Batch) -> Refusals {
+fn refusals(answer: &[u8], batch: &Batch) -> Refusals {
     let text = String::from_utf8_lossy(answer);
     let text = text.trim_start_matches('\u{feff}').trim_start();
     let failed = match serde_json::from_str::<Value>(text) {

@@ -16,7 +16,7 @@ use shared::{
     queue::Slot,
 };
 
-use super::refusals;
+use super::refusals::{Refusal, take_refused};
 use crate::context::Context;
 
 /// After so long a delivery that waits for the receiver makes room for another one.
@@ -41,26 +41,34 @@ pub(super) struct Sent {
     pub webhook: Arc<Target>,
     pub body: Bytes,
     pub attempt: Attempt,
+    /// What was taken out of the answer.
+    pub refused: Vec<Refusal>,
+}
+
+/// Sends once. `slow`: called when the receiver takes its time, to give the slot to another task.
+pub(in crate::tasks) async fn send_patiently(
+    context: &Context,
+    webhook: &Target,
+    message: &Message,
+    slow: impl FnOnce(),
+) -> Attempt {
+    let sent = delivery::send(&context.outbound, webhook, message);
+    tokio::pin!(sent);
+    tokio::select! {
+        attempt = &mut sent => return attempt,
+        () = tokio::time::sleep(SLOT_HELD) => slow(),
+    }
+    sent.await
 }
 
 impl Sender {
     /// Sends once; while the receiver takes its time, another task gets the slot.
     pub async fn send(self, batch: Batch, webhook: Arc<Target>, message: Message) -> Sent {
-        let attempt = {
-            let sent = delivery::send(&self.context.outbound, &webhook, &message);
-            tokio::pin!(sent);
-            let early = tokio::select! {
-                attempt = &mut sent => Some(attempt),
-                () = tokio::time::sleep(SLOT_HELD) => None,
-            };
-            if let Some(attempt) = early {
-                attempt
-            } else {
-                self.wait(&batch, &message);
-                sent.await
-            }
-        };
-        let attempt = refusals::complete(attempt, &batch);
+        let mut attempt = send_patiently(&self.context, &webhook, &message, || {
+            self.wait(&batch, &message);
+        })
+        .await;
+        let refused = take_refused(&mut attempt, &batch);
         let sent = delivery::Sent {
             webhook: self.webhook_id,
             event: batch.event,
@@ -75,6 +83,7 @@ impl Sender {
             webhook,
             body: message.body,
             attempt,
+            refused,
         }
     }
 

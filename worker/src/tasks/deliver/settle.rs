@@ -26,15 +26,12 @@ use crate::{context::LoadError, measure, tasks::patience::until_available};
 const STOPPED_BY_RECEIVER: &str = "stopped_by_receiver";
 
 /// What follows from the attempt.
-pub(super) fn plan(sent: &Sent) -> Plan {
+pub(super) fn plan(sent: &mut Sent) -> Plan {
+    let refused = std::mem::take(&mut sent.refused);
+    let accepted = sent.batch.records.saturating_sub(refused.len() as u64);
     let retry = &sent.webhook.delivery.retry;
-    let now = Timestamp::now();
-    let plan = answer::plan(&sent.attempt, &sent.batch, retry, now, rand::random());
-    let refused = match &plan {
-        Plan::Delivered { refused, .. } => refused.len() as u64,
-        _ => 0,
-    };
-    let accepted = sent.batch.records.saturating_sub(refused);
+    let (now, random) = (Timestamp::now(), rand::random());
+    let plan = answer::plan(&sent.attempt, refused, &sent.batch, retry, now, random);
     measure::delivery(plan.word(), sent.attempt.elapsed, accepted);
     plan
 }
@@ -62,6 +59,7 @@ impl Delivery<'_> {
             webhook,
             body,
             attempt,
+            refused: _,
         } = &sent;
         match plan {
             Plan::Delivered { status, refused } => {

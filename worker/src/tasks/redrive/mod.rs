@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use shared::{
     clock::Timestamp,
-    delivery::{self, Attempt, Message, Sent, Target},
+    delivery::{Attempt, Message, Sent, Target},
     ids::{EventId, RedriveId},
     model::{
         dead_letter::{Cause, DeadLetter},
@@ -32,6 +32,8 @@ use shared::{
 use super::{
     deliver::{
         answer::{self, Plan},
+        refusals::{Refusal, take_refused},
+        send::send_patiently,
         settle::shown,
         webhook::{self, Opened},
     },
@@ -48,8 +50,6 @@ const MAX_TRIES: u32 = 5;
 const TURN: Duration = Duration::from_secs(2);
 /// The longest pause between two letters that a worker waits for; longer ones delay the task.
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
-/// After so long a letter that waits for the receiver makes room for another task.
-const SLOT_HELD: Duration = Duration::from_millis(100);
 
 /// Runs the task; the word is its outcome in metrics and logs.
 ///
@@ -107,12 +107,11 @@ enum Step {
 }
 
 /// An attempt at a letter.
-struct Tried<'a> {
-    event: EventId,
-    letter: &'a DeadLetter,
+struct Tried {
+    batch: Batch,
     attempt: Attempt,
-    /// Attempts of this redrive before this one.
-    tries: u32,
+    /// What was taken out of the answer.
+    refused: Vec<Refusal>,
     began: Instant,
     /// Whether the slot was given to another task meanwhile.
     waited: bool,
@@ -197,7 +196,12 @@ impl Redriving<'_> {
             id: letter.id.clone(),
             body,
         };
-        let (attempt, waited) = self.send(&webhook, &message).await;
+        let mut waited = false;
+        let mut attempt = send_patiently(self.context, &webhook, &message, || {
+            self.slot.wait(message.body.len());
+            waited = true;
+        })
+        .await;
         let sent = Sent {
             webhook: redrive.webhook_id,
             event,
@@ -205,38 +209,28 @@ impl Redriving<'_> {
             run: letter.sync_job_run_id.parse().ok(),
             number: letter.attempts.saturating_add(1),
         };
+        let batch = as_batch(event, letter, tries);
+        let refused = take_refused(&mut attempt, &batch);
         let record = attempt.record(&sent, &webhook.secrets);
         self.context.attempts.note(record);
         let tried = Tried {
-            event,
-            letter,
+            batch,
             attempt,
-            tries,
+            refused,
             began,
             waited,
         };
         self.answered(&webhook, tried).await
     }
 
-    /// Sends once; while the receiver takes its time, another task gets the slot. True: it was given.
-    async fn send(&self, webhook: &Target, message: &Message) -> (Attempt, bool) {
-        let sent = delivery::send(&self.context.outbound, webhook, message);
-        tokio::pin!(sent);
-        tokio::select! {
-            attempt = &mut sent => return (attempt, false),
-            () = tokio::time::sleep(SLOT_HELD) => {}
-        }
-        self.slot.wait(message.body.len());
-        (sent.await, true)
-    }
-
     /// The plan is that of every delivery, but for when to give up; and a letter stays as it is: it is neither split, nor
     /// are records taken out of it that the receiver refused.
-    async fn answered(&self, webhook: &Target, tried: Tried<'_>) -> Result<Step, LoadError> {
-        let (retry, attempt) = (&webhook.delivery.retry, &tried.attempt);
-        let batch = tried.as_batch();
-        let plan = answer::plan(attempt, &batch, retry, Timestamp::now(), rand::random());
-        let (redrive, event) = (self.redrive().id, tried.event);
+    async fn answered(&self, webhook: &Target, mut tried: Tried) -> Result<Step, LoadError> {
+        let refused = std::mem::take(&mut tried.refused);
+        let (retry, attempt, batch) = (&webhook.delivery.retry, &tried.attempt, &tried.batch);
+        let (now, random) = (Timestamp::now(), rand::random());
+        let plan = answer::plan(attempt, refused, batch, retry, now, random);
+        let (redrive, event) = (self.redrive().id, batch.event);
         let measured = |word| measure::delivery(word, attempt.elapsed, batch.records);
         match plan {
             Plan::Delivered { status, refused } if refused.is_empty() => {
@@ -245,10 +239,10 @@ impl Redriving<'_> {
                 let outcome = LetterOutcome::Delivered { status };
                 self.settle(event, outcome, tried.began, tried.waited).await
             }
-            Plan::Retry { delay } if tried.tries + 1 < MAX_TRIES => {
+            Plan::Retry { delay } if tried.batch.attempts + 1 < MAX_TRIES => {
                 measured("retried");
                 let reason = attempt.problem();
-                tracing::warn!(redrive.id = %redrive, event.id = %event, attempt = tried.tries + 1, delay_ms = delay.as_millis(),
+                tracing::warn!(redrive.id = %redrive, event.id = %event, attempt = tried.batch.attempts + 1, delay_ms = delay.as_millis(),
                     error = %reason, "a dead letter was not accepted and will be tried again");
                 let wait = RedriveWait::Failed {
                     event,
@@ -280,7 +274,7 @@ impl Redriving<'_> {
             plan => {
                 measured("dead");
                 let reason = tried.problem(&plan, webhook);
-                tracing::warn!(redrive.id = %redrive, event.id = %event, attempts = tried.tries + 1, error = %reason,
+                tracing::warn!(redrive.id = %redrive, event.id = %event, attempts = tried.batch.attempts + 1, error = %reason,
                     "a dead letter was given up once more");
                 let outcome = LetterOutcome::Failed {
                     status: attempt.status(),
@@ -370,27 +364,28 @@ impl Redriving<'_> {
     }
 }
 
-impl Tried<'_> {
-    /// As the plan of deliveries looks at it: a batch that can't be taken apart and whose time is not up.
-    fn as_batch(&self) -> Batch {
-        Batch {
-            event: self.event,
-            created_ms: self.letter.created_at.0,
-            event_type: self.letter.event.clone(),
-            first_seq: self.letter.first_seq.unwrap_or(0),
-            records: self.letter.count,
-            attempts: self.tries,
-            failing: Duration::ZERO,
-            most_bytes: 0,
-            chunks: Vec::new(),
-        }
+/// A letter as the plan of deliveries looks at it: a batch that can't be taken apart and whose time is not up. `tries`: of
+/// this redrive, before this one.
+fn as_batch(event: EventId, letter: &DeadLetter, tries: u32) -> Batch {
+    Batch {
+        event,
+        created_ms: letter.created_at.0,
+        event_type: letter.event.clone(),
+        first_seq: letter.first_seq.unwrap_or(0),
+        records: letter.count,
+        attempts: tries,
+        failing: Duration::ZERO,
+        most_bytes: 0,
+        chunks: Vec::new(),
     }
+}
 
+impl Tried {
     /// Why the letter was given up, for people.
     fn problem(&self, plan: &Plan, webhook: &Target) -> String {
         match plan {
             Plan::Delivered { refused, .. } => {
-                let (refusals, records) = (refused.len(), self.letter.count);
+                let (refusals, records) = (refused.len(), self.batch.records);
                 let reason = refused.first().map(|refusal| refusal.reason.as_str());
                 let reason = webhook.secrets.redact(reason.unwrap_or_default());
                 format!("the receiver refused {refusals} of {records} records: {reason}")
