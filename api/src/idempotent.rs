@@ -11,7 +11,10 @@ use std::future::Future;
 use actix_web::{HttpResponse, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use shared::store::idempotency::{Reservation, Reserved, Settlement, fingerprint};
+use shared::{
+    failure::FailurePoint,
+    store::idempotency::{Reservation, Reserved, Settlement, fingerprint},
+};
 
 use crate::{
     answer::Answer,
@@ -60,6 +63,7 @@ impl Caller<Write> {
             Reserved::Yours(reservation) => {
                 let outcome = work(reservation.object).await;
                 self.settle(&reservation, &outcome).await;
+                FailurePoint::AnswerReady.reach()?;
                 Ok(outcome?.into())
             }
             Reserved::Answered { sealed, key } => self.replay(&key, &sealed),

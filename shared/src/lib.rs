@@ -16,6 +16,7 @@ pub mod config;
 pub mod cron;
 pub mod delivery;
 pub mod expr;
+pub mod failure;
 pub mod fault;
 pub mod http;
 pub mod ids;

@@ -9,6 +9,7 @@ use std::{
 use metrics::{counter, histogram};
 use shared::{
     clock::Timestamp,
+    failure::FailurePoint,
     model::workflow_run::StartEvent,
     queue::{
         Leased, Slot,
@@ -112,6 +113,7 @@ async fn execute(
     claim: Claim,
     slot: Arc<Slot>,
 ) -> Result<&'static str, LoadError> {
+    FailurePoint::TaskClaimed.reach()?;
     let body = match claim.body.parse::<TaskBody>() {
         Ok(body) => body,
         Err(error) => return leave(&context, &claim, &error.to_string()).await,

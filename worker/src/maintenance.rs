@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use metrics::gauge;
 use shared::{
+    failure::FailurePoint,
     store::{Store, StoreResult, queue::Queue},
     telemetry::metrics as names,
 };
@@ -39,6 +40,7 @@ pub async fn run(store: &Store, stop: CancellationToken) {
 }
 
 async fn pass(store: &Store) -> StoreResult<()> {
+    FailurePoint::MaintenanceBegun.reach()?;
     for queue in Queue::ALL {
         for id in store.rescue_expired(queue).await? {
             tracing::warn!(

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Page, PageRequest, Store, StoreError, StoreResult, queue::millis};
 use crate::{
+    failure::FailurePoint,
     ids::{EventId, RunId, WebhookId},
     model::attempt::{AttemptOutcome, AttemptRecord},
     telemetry::metrics::LOST_ATTEMPTS,
@@ -180,6 +181,7 @@ impl Store {
                 .arg(retention_ms)
                 .ignore();
         }
+        FailurePoint::AttemptsLogged.reach()?;
         let () = pipeline.query_async(&mut self.connection()).await?;
         Ok(())
     }

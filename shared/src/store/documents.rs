@@ -6,6 +6,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Store, StoreError, StoreResult};
+use crate::failure::FailurePoint;
 
 /// Hex characters of a hash (128 bits).
 const HASH_CHARS: usize = 32;
@@ -25,6 +26,7 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn put_document(&self, document: &Value) -> StoreResult<String> {
         let hash = document_hash(document);
+        FailurePoint::DocumentPut.reach()?;
         let _new: bool = self
             .connection()
             .set_nx(self.keys().document(&hash), document.to_string())

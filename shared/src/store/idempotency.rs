@@ -6,24 +6,18 @@
 //! replaced after [`WORK_TIME`]; its successor makes the object under the same id,
 //! and the store says that it exists if it was made. Keys are stored hashed.
 
-use std::{sync::LazyLock, time::Duration};
+use std::time::Duration;
 
-use redis::Script;
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
-use super::{Store, StoreError, StoreResult};
+use super::{Store, StoreError, StoreResult, scripts};
 use crate::ids::EnvironmentId;
 
 /// How long a key is remembered, from its first use.
 pub const KEPT: Duration = Duration::from_hours(24);
 /// After this long without an answer, the work on a request counts as given up.
 pub const WORK_TIME: Duration = Duration::from_mins(1);
-
-static RESERVE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("lua/idempotency_reserve.lua")));
-static SETTLE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("lua/idempotency_settle.lua")));
 
 /// What a key stands for now.
 #[derive(Debug)]
@@ -102,15 +96,14 @@ impl Idempotency {
             .keys()
             .idempotency(environment, &hex::encode(Sha256::digest(key.as_bytes())));
         let owner = Ulid::generate().to_string();
-        let reply: Vec<String> = RESERVE
-            .key(&key)
+        let mut call = self.store.call(&scripts::IDEMPOTENCY_RESERVE);
+        call.key(&key)
             .arg(fingerprint)
             .arg(Ulid(object).to_string())
             .arg(&owner)
             .arg(millis(KEPT))
-            .arg(millis(WORK_TIME))
-            .invoke_async(&mut self.store.connection())
-            .await?;
+            .arg(millis(WORK_TIME));
+        let reply: Vec<String> = self.store.invoke(&call).await?;
         let unexpected =
             || StoreError::Unexpected("idempotency_reserve gave an unknown answer".to_owned());
         match reply.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -144,13 +137,12 @@ impl Idempotency {
             Settlement::Forget => ("forget", ""),
             Settlement::HandBack => ("hand_back", ""),
         };
-        let _word: String = SETTLE
-            .key(&reservation.key)
+        let mut call = scripts::IDEMPOTENCY_SETTLE.prepare();
+        call.key(&reservation.key)
             .arg(&reservation.owner)
             .arg(how)
-            .arg(answer)
-            .invoke_async(&mut self.store.connection())
-            .await?;
+            .arg(answer);
+        let _word: String = self.store.invoke(&call).await?;
         Ok(())
     }
 }

@@ -31,6 +31,7 @@ pub mod workflow_runs;
 pub use connection::{BootCheck, RedisSubscription, Store};
 pub use documents::document_hash;
 pub use page::{Page, PageRequest};
+pub use scripts::SCRIPT_NAMES;
 
 /// Why a call to the store failed.
 #[derive(Debug, thiserror::Error)]

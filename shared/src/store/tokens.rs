@@ -4,13 +4,12 @@
 //! a lookup reveals nothing by its time and the store holds nothing to log in with.
 //! Revoking marks the row; it takes effect with the next request.
 
-use std::sync::LazyLock;
+use redis::AsyncCommands;
 
-use redis::{AsyncCommands, Script};
-
-use super::{Store, StoreError, StoreResult};
+use super::{Store, StoreError, StoreResult, scripts};
 use crate::{
     clock::Timestamp,
+    failure::FailurePoint,
     ids::{EnvironmentId, TokenId},
     model::token::{Environment, Scope, Token},
     seal::token::hash_token,
@@ -18,13 +17,6 @@ use crate::{
 
 /// The environment that a bootstrap token makes.
 pub const DEFAULT_ENVIRONMENT: &str = "default";
-
-static ENVIRONMENT_CREATE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("lua/environment_create.lua")));
-static TOKEN_CREATE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("lua/token_create.lua")));
-static BOOTSTRAP: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("lua/bootstrap.lua")));
 
 /// What became of the bootstrap token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,12 +51,11 @@ impl Tokens {
     /// [`StoreError`].
     pub async fn create_environment(&self, name: &str) -> StoreResult<Option<Environment>> {
         let environment = new_environment(name);
-        let reply: Vec<String> = ENVIRONMENT_CREATE
-            .key(self.store.keys().environments())
+        let mut call = scripts::ENVIRONMENT_CREATE.prepare();
+        call.key(self.store.keys().environments())
             .arg(name)
-            .arg(write(&environment)?)
-            .invoke_async(&mut self.store.connection())
-            .await?;
+            .arg(write(&environment)?);
+        let reply: Vec<String> = self.store.invoke(&call).await?;
         Ok((reply.first().map(String::as_str) == Some("created")).then_some(environment))
     }
 
@@ -109,14 +100,13 @@ impl Tokens {
         secret: &str,
     ) -> StoreResult<Token> {
         let token = new_token(environment, scope, label, secret);
-        let reply: String = TOKEN_CREATE
-            .key(self.store.keys().token(&token.hash))
+        let mut call = scripts::TOKEN_CREATE.prepare();
+        call.key(self.store.keys().token(&token.hash))
             .key(self.store.keys().tokens())
             .arg(token.id.to_string())
             .arg(&token.hash)
-            .arg(write(&token)?)
-            .invoke_async(&mut self.store.connection())
-            .await?;
+            .arg(write(&token)?);
+        let reply: String = self.store.invoke(&call).await?;
         if reply == "created" {
             Ok(token)
         } else {
@@ -178,6 +168,7 @@ impl Tokens {
         if token.revoked_at.is_none() {
             token.revoked_at = Some(Timestamp::now());
             // A token's row changes in no other way, so there is no update to lose.
+            FailurePoint::TokenRevoked.reach()?;
             let _: () = connection.set(&key, write(&token)?).await?;
         }
         Ok(Some(token))
@@ -197,17 +188,16 @@ impl Tokens {
             secret,
         );
         let keys = self.store.keys();
-        let reply: String = BOOTSTRAP
-            .key(keys.environments())
+        let mut call = scripts::BOOTSTRAP.prepare();
+        call.key(keys.environments())
             .key(keys.token(&token.hash))
             .key(keys.tokens())
             .arg(&environment.name)
             .arg(write(&environment)?)
             .arg(token.id.to_string())
             .arg(&token.hash)
-            .arg(write(&token)?)
-            .invoke_async(&mut self.store.connection())
-            .await?;
+            .arg(write(&token)?);
+        let reply: String = self.store.invoke(&call).await?;
         match reply.as_str() {
             "created" => Ok(Bootstrap::Created),
             "present" => Ok(Bootstrap::Present),

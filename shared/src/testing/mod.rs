@@ -1,4 +1,5 @@
 //! What tests of every crate share.
+pub(crate) mod failure;
 pub mod redis;
 mod run_spec;
 mod store;

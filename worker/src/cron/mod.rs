@@ -15,6 +15,7 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 use shared::{
     clock::Timestamp,
+    failure::FailurePoint,
     fault::Faults,
     ids::RunId,
     model::{
@@ -90,6 +91,7 @@ pub async fn pass(context: &Context) -> StoreResult<usize> {
 }
 
 async fn fire(context: &Context, due: DueTrigger, now: Timestamp) -> StoreResult<()> {
+    FailurePoint::TriggerClaimed.reach()?;
     let store = &context.store;
     let trigger = store
         .objects()

@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use serde_json::Value;
 use shared::{
+    failure::FailurePoint,
     ids::{EnvironmentId, RunId},
     model::{run::RunView, run_input::RunInput},
     store::runs::Created,
@@ -59,6 +60,7 @@ async fn start(
     let spec = submitter
         .prepare(environment, id, StartedBy::API, input, faults)
         .await?;
+    FailurePoint::RunChecked.reach()?;
     if let Created::Full(active) = state.store.runs().create(&spec).await? {
         return Err(too_many_wait(active));
     }

@@ -1,18 +1,17 @@
 -- Binds an idempotency key to a request, or says what became of the first one.
 --
--- KEYS[1] the reservation
+-- KEYS[1] base   KEYS[2] the reservation
 -- ARGV[1] fingerprint of the request   ARGV[2] id for the object to be made   ARGV[3] owner (a random word)
 -- ARGV[4] milliseconds the reservation is kept   ARGV[5] milliseconds the owner may work on it
 -- Returns {"reserved", id}: the caller owns it and must use this id, which is the
 -- first one's when an earlier owner died; {"answered", sealed answer};
 -- {"in_progress", milliseconds until it may be taken over}; {"reused"}: another request.
 -- Invariants: one owner at a time; the id never changes. Cost: O(1).
-local reservation = KEYS[1]
+local reservation = KEYS[2]
 local fingerprint, id, owner = ARGV[1], ARGV[2], ARGV[3]
 local keep_ms, work_ms = ARGV[4], tonumber(ARGV[5])
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = now_ms(KEYS[1])
 local seen = redis.call('HMGET', reservation, 'fingerprint', 'id', 'answer', 'until')
 if seen[1] then
   if seen[1] ~= fingerprint then

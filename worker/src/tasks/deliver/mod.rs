@@ -23,6 +23,7 @@ use std::{
 };
 
 use shared::{
+    failure::FailurePoint,
     ids::EventId,
     queue::Slot,
     store::{
@@ -135,6 +136,7 @@ impl Delivery<'_> {
                         .await?
                     {
                         Prepared::Send(webhook, message) => {
+                            FailurePoint::BatchPrepared.reach()?;
                             taken.push(batch.event);
                             flight.spawn(self.sender.clone().send(batch, webhook, message));
                         }
@@ -155,6 +157,7 @@ impl Delivery<'_> {
             let step = if let Some(sent) = flight.join_next().await {
                 let mut sent =
                     sent.unwrap_or_else(|crash| std::panic::resume_unwind(crash.into_panic()));
+                FailurePoint::BatchAnswered.reach()?;
                 let plan = settle::plan(&mut sent);
                 if matches!(plan, Plan::Delivered { .. }) || taken.len() == 1 {
                     taken.retain(|event| *event != sent.batch.event);

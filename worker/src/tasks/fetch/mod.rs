@@ -20,6 +20,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::Value;
 use shared::{
     expr::template::Scope,
+    failure::FailurePoint,
     ids::RunId,
     integration::{
         Method,
@@ -206,6 +207,7 @@ pub async fn execute(
     {
         return expand::execute(context, &fetch, over, &handle, &failing, claim.attempt).await;
     }
+    FailurePoint::PageAsked.reach()?;
     let (sender, parts) = mpsc::channel(PARTS_AHEAD);
     let reader = Reader::new(context.clone(), fetch.clone(), sender);
     // The reader ends with this task: its handle aborts it.
@@ -250,6 +252,7 @@ async fn commit_parts(
             next,
             permit,
         } = part;
+        FailurePoint::PartRead.reach()?;
         let (after, body) = match next {
             Next::Done => (After::Done, String::new()),
             Next::Page(cursor) => (

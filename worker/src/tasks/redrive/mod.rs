@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use shared::{
     clock::Timestamp,
     delivery::{Attempt, Message, Sent, Target},
+    failure::FailurePoint,
     ids::{EventId, RedriveId},
     model::{
         dead_letter::{Cause, DeadLetter},
@@ -202,6 +203,7 @@ impl Redriving<'_> {
             waited = true;
         })
         .await;
+        FailurePoint::LetterAnswered.reach()?;
         let sent = Sent {
             webhook: redrive.webhook_id,
             event,

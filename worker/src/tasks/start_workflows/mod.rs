@@ -14,6 +14,7 @@ use serde_json::Value;
 use shared::{
     clock::Timestamp,
     expr::jsonata::Expression,
+    failure::FailurePoint,
     ids::{EnvironmentId, WorkflowRunId},
     model::{
         workflow::{MAX_CHAIN, MAX_WORKFLOWS_OF_EVENT, Workflow},
@@ -162,6 +163,7 @@ impl Through<'_> {
             }
         }
         for index in kept.run.steps.len()..kept.config.steps.len() {
+            FailurePoint::WorkflowStep.reach()?;
             let result = self.step(&kept, index).await?;
             let failed = result.status == StepStatus::Failed;
             kept.run.steps.push(result);

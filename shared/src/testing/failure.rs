@@ -1,0 +1,161 @@
+//! What a process does at a failure point (see [`crate::failure`]), as its environment says.
+
+use std::{
+    fmt::Arguments,
+    fs::File,
+    io::Write,
+    path::PathBuf,
+    process::Command,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::store::{StoreError, StoreResult};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Abort,
+    Error,
+    Stop,
+}
+
+impl Action {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Abort => "abort",
+            Self::Error => "error",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+/// `<point>@<hit>=<action>`.
+#[derive(Debug, PartialEq, Eq)]
+struct Failure {
+    point: String,
+    hit: u64,
+    action: Action,
+}
+
+impl Failure {
+    fn read(text: &str) -> Option<Self> {
+        let (place, action) = text.split_once('=')?;
+        let (point, hit) = place.split_once('@')?;
+        let actions = [Action::Abort, Action::Error, Action::Stop];
+        Some(Self {
+            point: point.to_owned(),
+            hit: hit.parse().ok()?,
+            action: actions.into_iter().find(|one| one.name() == action)?,
+        })
+    }
+}
+
+struct Plan {
+    failure: Option<Failure>,
+    trace: File,
+    /// Made by the first process that acts; the others don't.
+    fired: PathBuf,
+    hits: AtomicU64,
+}
+
+/// Of this process; none in an ordinary one.
+static PLAN: LazyLock<Option<Plan>> = LazyLock::new(|| {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "no setting of the product: only test builds read it"
+    )]
+    let variable = |name| std::env::var(name).ok();
+    let path = variable("TEST_FAILURE_TRACE")?;
+    let opened = File::options().create(true).append(true).open(&path);
+    let trace = opened.unwrap_or_else(|error| panic!("TEST_FAILURE_TRACE={path}: {error}"));
+    let failure = variable("TEST_FAILURE").map(|text| {
+        let read = Failure::read(&text);
+        read.unwrap_or_else(|| panic!("TEST_FAILURE={text}: <point>@<hit>=<action>"))
+    });
+    Some(Plan {
+        failure,
+        trace,
+        fired: PathBuf::from(path + ".fired"),
+        hits: AtomicU64::new(0),
+    })
+});
+
+impl Plan {
+    fn note(&self, what: &str, point: &str) {
+        // One write for a line, so that processes can share the file.
+        let line = format!("{what} {point}\n");
+        let written = (&self.trace).write_all(line.as_bytes());
+        written.expect("the trace can be written");
+    }
+
+    /// True once over all processes that share a trace.
+    fn fires(&self) -> bool {
+        File::options()
+            .write(true)
+            .create_new(true)
+            .open(&self.fired)
+            .is_ok()
+    }
+}
+
+pub(crate) fn reach(point: Arguments<'_>) -> StoreResult<()> {
+    let Some(plan) = PLAN.as_ref() else {
+        return Ok(());
+    };
+    let point = point.to_string();
+    plan.note("hit", &point);
+    let Some(failure) = plan
+        .failure
+        .as_ref()
+        .filter(|failure| failure.point == point)
+    else {
+        return Ok(());
+    };
+    if plan.hits.fetch_add(1, Ordering::Relaxed) + 1 != failure.hit || !plan.fires() {
+        return Ok(());
+    }
+    plan.note(failure.action.name(), &point);
+    match failure.action {
+        Action::Abort => std::process::abort(),
+        Action::Error => Err(StoreError::Unavailable(
+            std::io::Error::other(format!("failure point {point}")).into(),
+        )),
+        Action::Stop => {
+            let me = std::process::id().to_string();
+            let stopped = Command::new("kill").args(["-STOP", &me]).status();
+            assert!(
+                stopped.is_ok_and(|status| status.success()),
+                "the process can stop itself"
+            );
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_names_its_point_hit_and_action() {
+        let failure = Failure::read("commit_page:after@3=abort");
+        assert_eq!(
+            failure,
+            Some(Failure {
+                point: "commit_page:after".to_owned(),
+                hit: 3,
+                action: Action::Abort
+            })
+        );
+        for text in [
+            "",
+            "commit_page:after",
+            "commit_page:after@x=abort",
+            "commit_page:after@1=boom",
+        ] {
+            assert_eq!(Failure::read(text), None, "{text}");
+        }
+    }
+}
