@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use syncline_tests::source::Source;
-
-use crate::{
+use syncline_tests::{
     ledger::{Ledger, sorted},
-    scenario::{API_KEY, LONG, Setup, Shop, Syncing},
+    source::Source,
 };
+
+use crate::scenario::{API_KEY, LONG, Setup, Shop, Syncing};
 
 const SHOP: Shop = Shop {
     orders: 60,

@@ -8,12 +8,12 @@ use std::sync::{
 use anyhow::Result;
 use redis::AsyncCommands;
 use serde_json::{Value, json};
-use syncline_tests::source::Source;
-
-use crate::{
+use syncline_tests::{
     ledger::{Ledger, sorted},
-    scenario::{LONG, Setup, Shop, Syncing},
+    source::Source,
 };
+
+use crate::scenario::{LONG, Setup, Shop, Syncing};
 
 const SHOP: Shop = Shop {
     orders: 30,

@@ -5,12 +5,12 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 use shared::store::queue::LEASE;
-use syncline_tests::source::Source;
-
-use crate::{
+use syncline_tests::{
     ledger::{Ledger, sorted},
-    scenario::{Setup, Shop, Syncing},
+    source::Source,
 };
+
+use crate::scenario::{Setup, Shop, Syncing};
 
 const SHOP: Shop = Shop {
     orders: 200,

@@ -5,10 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::{
-    ledger::{Ledger, sorted},
-    scenario::{Setup, Shop, Syncing},
-};
+use syncline_tests::ledger::{Ledger, sorted};
+
+use crate::scenario::{Setup, Shop, Syncing};
 
 const SHOP: Shop = Shop {
     orders: 12,

@@ -5,11 +5,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use reqwest::Method;
 use serde_json::{Value, json};
-use syncline_tests::receiver::{Answer, Receiver};
+use syncline_tests::{
+    ledger::Ledger,
+    receiver::{Answer, Receiver},
+};
 
 use crate::{
     lane::Lane,
-    ledger::Ledger,
     scenario::{LONG, Setup, Shop, Syncing},
 };
 

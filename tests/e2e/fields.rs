@@ -11,11 +11,10 @@ use std::{
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use syncline_tests::{http::Request, source::Source};
+use syncline_tests::{http::Request, ledger::Ledger, source::Source};
 
 use crate::{
     depot,
-    ledger::Ledger,
     scenario::{Setup, Shop, Syncing, integration_of},
 };
 

@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 use shared::seal::{Secret, signature::SigningKey};
 use syncline_tests::{
     http::Request,
+    ledger::Ledger,
     receiver::{Answer, Delivery, Receiver},
     source::Source,
 };
 
 use crate::{
     lane::Lane,
-    ledger::Ledger,
     scenario::{LONG, Setup, Shop, Syncing},
 };
 

@@ -8,12 +8,9 @@ use std::{
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use syncline_tests::{http, source::Source};
+use syncline_tests::{http, ledger::Ledger, source::Source};
 
-use crate::{
-    ledger::Ledger,
-    scenario::{Setup, Shop, Syncing},
-};
+use crate::scenario::{Setup, Shop, Syncing};
 
 /// Syncs from a source that always answers so, and gives the one error.
 async fn error_of(

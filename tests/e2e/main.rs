@@ -1,7 +1,6 @@
 //! Syncline as a user runs it: the built programs, a real Redis, real HTTP. Each promise has a test of its name.
 
 mod lane;
-mod ledger;
 mod scenario;
 
 mod accounts;

@@ -8,12 +8,13 @@ use std::{
 use anyhow::Result;
 use serde_json::json;
 use shared::clock::Timestamp;
-use syncline_tests::{http, source::Source};
-
-use crate::{
+use syncline_tests::{
+    http,
     ledger::{Ledger, sorted},
-    scenario::{Counter, LONG, Setup, Shop, Syncing},
+    source::Source,
 };
+
+use crate::scenario::{Counter, LONG, Setup, Shop, Syncing};
 
 const SHOP: Shop = Shop {
     orders: 120,

@@ -4,12 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
-use syncline_tests::receiver::Answer;
+use syncline_tests::{ledger::Ledger, receiver::Answer};
 
-use crate::{
-    ledger::Ledger,
-    scenario::{LONG, Setup, Shop, Syncing},
-};
+use crate::scenario::{LONG, Setup, Shop, Syncing};
 
 const SHOP: Shop = Shop {
     orders: 50,

@@ -3,12 +3,12 @@
 use anyhow::Result;
 use serde_json::json;
 use shared::seal::{Secret, signature};
-use syncline_tests::source::Source;
-
-use crate::{
+use syncline_tests::{
     ledger::{Ledger, sorted},
-    scenario::{Setup, Shop, Syncing},
+    source::Source,
 };
+
+use crate::scenario::{Setup, Shop, Syncing};
 
 const SHOP: Shop = Shop {
     orders: 25,

@@ -4,10 +4,9 @@ use anyhow::Result;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::{
-    ledger::{Ledger, sorted},
-    scenario::{API_KEY, LONG, Setup, Shop, Syncing},
-};
+use syncline_tests::ledger::{Ledger, sorted};
+
+use crate::scenario::{API_KEY, LONG, Setup, Shop, Syncing};
 
 const SHOP: Shop = Shop {
     orders: 8,

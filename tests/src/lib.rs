@@ -4,6 +4,7 @@
 //! that needs no runtime works in every kind of test. Only the REST client is asynchronous.
 
 pub mod http;
+pub mod ledger;
 pub mod process;
 pub mod receiver;
 pub mod redis;

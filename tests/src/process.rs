@@ -157,6 +157,21 @@ impl Program {
         }
     }
 
+    /// As [`Self::wait_ready`], started again up to `boots` times in all if it ends before it is ready.
+    pub fn boot<C: FnMut() -> Result<(), String>>(
+        &mut self,
+        boots: usize,
+        ready: impl Fn() -> C,
+    ) -> Result<()> {
+        for _ in 1..boots {
+            if self.wait_ready(ready()).is_ok() {
+                return Ok(());
+            }
+            self.restart()?;
+        }
+        self.wait_ready(ready())
+    }
+
     fn log_tail(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
@@ -194,6 +209,20 @@ impl Program {
             bail!("could not send {name} to process {id}");
         }
         Ok(())
+    }
+
+    /// Its end, if it has ended.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Whether it is stopped by a signal (SIGSTOP), and can be told to go on.
+    pub fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        // The state follows the name, which is in parentheses (proc(5)).
+        stat.rsplit(") ")
+            .next()
+            .is_some_and(|rest| rest.starts_with('T'))
     }
 
     /// Asks the program to stop (SIGTERM) and waits for its end.

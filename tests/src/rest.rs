@@ -39,10 +39,24 @@ impl Rest {
         path: &str,
         body: Option<&Value>,
     ) -> Result<(StatusCode, Value)> {
+        self.call_once(method, path, body, None).await
+    }
+
+    /// As [`Self::call`], under an `Idempotency-Key`.
+    pub async fn call_once(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        idempotency_key: Option<&str>,
+    ) -> Result<(StatusCode, Value)> {
         let mut request = self
             .client
             .request(method, format!("{}{path}", self.base))
             .bearer_auth(&self.token);
+        if let Some(key) = idempotency_key {
+            request = request.header("idempotency-key", key);
+        }
         if let Some(body) = body {
             request = request
                 .header("content-type", "application/json")

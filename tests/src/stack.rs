@@ -1,6 +1,10 @@
 //! Syncline as a user runs it, on loopback: a private Redis, one API, any number of workers.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    process::{Command, Output},
+};
 
 use anyhow::Result;
 use tempfile::TempDir;
@@ -28,6 +32,7 @@ pub struct Stack {
     api_address: SocketAddr,
     environment: BTreeMap<String, String>,
     folder: TempDir,
+    boots: usize,
 }
 
 impl Stack {
@@ -38,7 +43,17 @@ impl Stack {
 
     /// `settings`: further environment variables of the API and of every worker.
     pub fn start_with(workers: usize, settings: &[(&str, &str)]) -> Result<Self> {
-        let redis = PrivateRedis::start()?;
+        Self::start_over(PrivateRedis::start()?, workers, settings, 1)
+    }
+
+    /// As [`Self::start_with`], over a Redis of the caller's. A program that ends before it is ready is started up to
+    /// `boots` times.
+    pub fn start_over(
+        redis: PrivateRedis,
+        workers: usize,
+        settings: &[(&str, &str)],
+        boots: usize,
+    ) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("syncline-stack-")
             .tempdir()?;
@@ -54,7 +69,7 @@ impl Stack {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let environment: BTreeMap<_, _> = defaults.into_iter().chain(settings).collect();
 
-        let (api, api_address) = start_api(&environment, &folder, "api.log")?;
+        let (api, api_address) = start_api(&environment, &folder, "api.log", boots)?;
         let mut stack = Self {
             workers: Vec::new(),
             api,
@@ -63,6 +78,7 @@ impl Stack {
             api_address,
             environment,
             folder,
+            boots,
         };
         for _ in 0..workers {
             stack.add_worker(&[])?;
@@ -79,7 +95,7 @@ impl Stack {
     /// Starts one more API over the same store and waits until it is ready; gives a client of it.
     pub fn add_api(&mut self) -> Result<Rest> {
         let log = format!("api-{}.log", self.more_apis.len() + 1);
-        let (api, address) = start_api(&self.environment, &self.folder, &log)?;
+        let (api, address) = start_api(&self.environment, &self.folder, &log, self.boots)?;
         self.more_apis.push(api);
         Rest::new(format!("http://{address}/api/v1/ipaas"), TOKEN.to_owned())
     }
@@ -103,9 +119,16 @@ impl Stack {
                 .path()
                 .join(format!("worker-{}.log", self.workers.len())),
         })?;
-        worker.wait_ready(answers_ok(address, "/readyz"))?;
+        worker.boot(self.boots, || answers_ok(address, "/readyz"))?;
         self.workers.push(worker);
         Ok(())
+    }
+
+    /// Runs one command of the API's program to its end, with the settings of the stack; its status, and what it said.
+    pub fn api_command(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = Command::new(binary("syncline-api")?);
+        command.args(arguments).envs(&self.environment);
+        Ok(command.output()?)
     }
 
     /// The API's address; `/readyz` and `/metrics` are there too.
@@ -126,6 +149,7 @@ fn start_api(
     environment: &BTreeMap<String, String>,
     folder: &TempDir,
     log: &str,
+    boots: usize,
 ) -> Result<(Program, SocketAddr)> {
     let address = free_address()?;
     let mut environment = environment.clone();
@@ -137,6 +161,6 @@ fn start_api(
         environment,
         log: folder.path().join(log),
     })?;
-    api.wait_ready(answers_ok(address, "/readyz"))?;
+    api.boot(boots, || answers_ok(address, "/readyz"))?;
     Ok((api, address))
 }

@@ -1,0 +1,103 @@
+//! What is in the store once every run has ended.
+
+use anyhow::Result;
+
+/// The first parts of keys that stay when nothing is under way: objects, what is known of them, and what is kept for the
+/// retention time (docs/ARCHITECTURE.md, "Keys").
+const KEPT: [&str; 24] = [
+    "attempts:",
+    "clock_shift",
+    "cron",
+    "dead:",
+    "dead_letter:",
+    "document:",
+    "environment:",
+    "environments",
+    "full",
+    "health:",
+    "idempotency:",
+    "object:",
+    "outbox_dropped",
+    "pace:",
+    "redrive:",
+    "redrives:",
+    "released:",
+    "state:",
+    "states:",
+    "token:",
+    "tokens",
+    "watermark:",
+    "workflow:",
+    "workflow_run:",
+];
+/// What is kept of a run.
+const KEPT_OF_RUN: [&str; 6] = ["", ":spec", ":error", ":event", ":timeline", ":failed"];
+/// Keys asked for at once.
+const SCANNED: usize = 1_000;
+
+/// Keys under `base` (`syncline:{p0}`) that belong to work: tasks, lanes, leases, streams, locks. When every run has ended
+/// there are none. A lane whose webhook's circuit is open stays, since it waits for the webhook's next success.
+pub async fn leftovers(
+    connection: &mut redis::aio::MultiplexedConnection,
+    base: &str,
+) -> Result<Vec<String>> {
+    let mut left = Vec::new();
+    let pattern = format!("{base}:*");
+    let mut cursor = 0_u64;
+    loop {
+        let (next, keys): (u64, Vec<String>) = redis::cmd("SCAN")
+            .arg(cursor)
+            .arg("MATCH")
+            .arg(&pattern)
+            .arg("COUNT")
+            .arg(SCANNED)
+            .query_async(connection)
+            .await?;
+        for key in keys {
+            let name = key
+                .strip_prefix(base)
+                .unwrap_or(&key)
+                .trim_start_matches(':');
+            if !is_kept(name) && !is_at_rest(connection, &key, name).await? {
+                left.push(name.to_owned());
+            }
+        }
+        if next == 0 {
+            left.sort();
+            left.dedup();
+            return Ok(left);
+        }
+        cursor = next;
+    }
+}
+
+fn is_kept(name: &str) -> bool {
+    if let Some(rest) = name.strip_prefix("run:") {
+        // Run ids are 30 characters.
+        let suffix = rest.find(':').map_or("", |at| &rest[at..]);
+        return KEPT_OF_RUN.contains(&suffix);
+    }
+    // That a worker waits for work is no work.
+    name.ends_with(":idle") || KEPT.iter().any(|kept| name.starts_with(kept))
+}
+
+/// The lane of a webhook whose circuit is open, and the sum over all webhooks when nothing is undelivered.
+async fn is_at_rest(
+    connection: &mut redis::aio::MultiplexedConnection,
+    key: &str,
+    name: &str,
+) -> Result<bool> {
+    if name == "undelivered_bytes" {
+        let bytes: u64 = redis::cmd("GET").arg(key).query_async(connection).await?;
+        return Ok(bytes == 0);
+    }
+    if name.starts_with("deliveries:lane:") {
+        let open: bool = redis::cmd("HEXISTS")
+            .arg(key)
+            .arg("circuit")
+            .query_async(connection)
+            .await?;
+        return Ok(open);
+    }
+    Ok(false)
+}

@@ -1,0 +1,425 @@
+//! What is promised of every run, held against what happened: the one check that end-to-end tests, the crash suite and
+//! the chaos run share.
+//!
+//! It reads what a receiver got and what the API says of the run and its dead letters, and finds every fault at once:
+//!
+//! - an event has one body, however often it is sent; `created` and `started` come first, one terminal event last;
+//! - `seq` of a stream rises without a gap, but where a dead letter holds what is missing;
+//! - a child comes after its parent (see [`Ledger::records`] for what that means here);
+//! - the run counts what was acknowledged and what is dead, and so does its terminal event;
+//! - with [`Ledger::missing`]: what the source served is what was acknowledged or is a dead letter, each once.
+//!
+//! What a finished run leaves in the store is looked at by [`leftovers`].
+
+mod leftovers;
+mod letters;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, value::RawValue};
+
+pub use self::{leftovers::leftovers, letters::dead_letters};
+use crate::receiver::Delivery;
+
+/// Faults told in words; more are counted.
+const SHOWN_FAULTS: usize = 20;
+
+/// The events of one run.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Acknowledged events in order, as `<name> <id>`; left out are repeats of an id, `created` and `updated`.
+    pub events: Vec<String>,
+    /// Acknowledged records by stream, in `seq` order, as the bytes that came. Those with a number in `id` are parents
+    /// of those with the same one in `order`.
+    pub records: BTreeMap<String, Vec<String>>,
+    /// Records that are in dead letters.
+    pub dead: BTreeMap<String, Vec<String>>,
+    pub terminal: Value,
+    /// Events that came again after they had been acknowledged.
+    pub repeats: usize,
+    /// What doesn't hold, as sentences.
+    pub faults: Vec<String>,
+}
+
+/// What a run is looked at with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terms<'a> {
+    /// Parents of its children may have come with another run: it is a retry.
+    pub partial: bool,
+    /// The run's dead letters, with their bodies, as the API gives them ([`dead_letters`]).
+    pub letters: &'a [Value],
+}
+
+#[derive(serde::Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    payload: Payload<'a>,
+}
+
+#[derive(serde::Deserialize)]
+struct Payload<'a> {
+    #[serde(borrow)]
+    records: Vec<&'a RawValue>,
+}
+
+impl Ledger {
+    /// Reads the deliveries of `run`, whole and in order of arrival.
+    ///
+    /// # Panics
+    /// With everything that doesn't hold.
+    pub fn check(deliveries: &[Delivery], run: &Value) -> Self {
+        Self::of(deliveries, run, Terms::default()).sound()
+    }
+
+    /// As [`Self::check`], for a retry: the parents of its children came with another run.
+    ///
+    /// # Panics
+    /// As [`Self::check`].
+    pub fn check_part(deliveries: &[Delivery], run: &Value) -> Self {
+        let terms = Terms {
+            partial: true,
+            ..Terms::default()
+        };
+        Self::of(deliveries, run, terms).sound()
+    }
+
+    /// Itself, if nothing is wrong.
+    ///
+    /// # Panics
+    /// With everything that doesn't hold.
+    #[must_use]
+    pub fn sound(self) -> Self {
+        assert!(self.faults.is_empty(), "{}", self.told());
+        self
+    }
+
+    /// The faults, a line each.
+    pub fn told(&self) -> String {
+        let mut lines: Vec<_> = self.faults.iter().take(SHOWN_FAULTS).cloned().collect();
+        if self.faults.len() > SHOWN_FAULTS {
+            lines.push(format!("and {} more", self.faults.len() - SHOWN_FAULTS));
+        }
+        lines.join("\n")
+    }
+
+    /// Reads the deliveries of `run`; what doesn't hold is in `faults`.
+    pub fn of(deliveries: &[Delivery], run: &Value, terms: Terms<'_>) -> Self {
+        let mut reading = Reading::new(terms);
+        for delivery in deliveries {
+            let event = delivery.event();
+            if event["payload"]["sync_job_run_id"] == run["id"] {
+                reading.take(delivery, &event);
+            }
+        }
+        reading.end(run)
+    }
+
+    /// The names of all events but records, in order.
+    pub fn milestones(&self) -> Vec<&str> {
+        let names = self
+            .events
+            .iter()
+            .map(|event| event.split(' ').next().unwrap_or_default());
+        names
+            .filter(|name| *name != "sync_job_run:record")
+            .collect()
+    }
+
+    /// The acknowledged records of a stream, sorted.
+    pub fn sorted(&self, stream: &str) -> Vec<String> {
+        sorted(self.records.get(stream).cloned().unwrap_or_default())
+    }
+
+    /// How what the source `served`, by stream, differs from what was acknowledged or is dead; a sentence each.
+    pub fn missing(&self, served: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+        let mut faults = Vec::new();
+        for (stream, records) in served {
+            let mut left = counts(records.iter());
+            let got = [&self.records, &self.dead].map(|all| all.get(stream));
+            for record in got.into_iter().flatten().flatten() {
+                *left.entry(record).or_default() -= 1;
+            }
+            let lost = left.values().filter(|count| **count > 0).count();
+            let extra = left.values().filter(|count| **count < 0).count();
+            let first = left.iter().find(|(_, count)| **count != 0);
+            if let Some((record, _)) = first {
+                faults.push(format!(
+                    "{stream}: {lost} of {} records are lost and {extra} came too often, e.g. {record}",
+                    records.len()
+                ));
+            }
+        }
+        for stream in self
+            .records
+            .keys()
+            .filter(|stream| !served.contains_key(*stream))
+        {
+            faults.push(format!("{stream} was not asked for"));
+        }
+        faults
+    }
+}
+
+fn counts<'a>(records: impl Iterator<Item = &'a String>) -> BTreeMap<&'a String, i64> {
+    let mut counts = BTreeMap::new();
+    for record in records {
+        *counts.entry(record).or_default() += 1;
+    }
+    counts
+}
+
+/// Sorted, to compare with [`Ledger::sorted`].
+pub fn sorted(mut records: Vec<String>) -> Vec<String> {
+    records.sort();
+    records
+}
+
+/// A ledger that is being made.
+struct Reading {
+    ledger: Ledger,
+    partial: bool,
+    bodies: BTreeMap<String, Vec<u8>>,
+    acknowledged: BTreeSet<String>,
+    created: bool,
+    /// Ids of records that came or are dead.
+    parents: BTreeSet<u64>,
+    /// Stream → `seq` → record that is dead.
+    dead: BTreeMap<String, BTreeMap<u64, String>>,
+    /// Stream → `seq` → record that was acknowledged.
+    came: BTreeMap<String, BTreeMap<u64, String>>,
+    /// Stream and `seq` → record in an event that was not acknowledged.
+    sent: BTreeMap<(String, u64), String>,
+}
+
+impl Reading {
+    fn new(terms: Terms<'_>) -> Self {
+        let mut reading = Self {
+            ledger: Ledger::default(),
+            partial: terms.partial,
+            bodies: BTreeMap::new(),
+            acknowledged: BTreeSet::new(),
+            created: false,
+            parents: BTreeSet::new(),
+            dead: BTreeMap::new(),
+            came: BTreeMap::new(),
+            sent: BTreeMap::new(),
+        };
+        for letter in terms.letters {
+            let body = &letter["body"];
+            let stream = stream_of(&body["payload"]);
+            let seqs = letter["first_seq"].as_u64().unwrap_or(0)..;
+            for (seq, record) in
+                seqs.zip(body["payload"]["records"].as_array().into_iter().flatten())
+            {
+                reading.parents.extend(record["id"].as_u64());
+                let of_stream = reading.dead.entry(stream.clone()).or_default();
+                of_stream.insert(seq, record.to_string());
+            }
+        }
+        reading
+    }
+
+    fn fault(&mut self, fault: String) {
+        self.ledger.faults.push(fault);
+    }
+
+    fn take(&mut self, delivery: &Delivery, event: &Value) {
+        let id = event["id"].as_str().unwrap_or_default().to_owned();
+        if delivery.request.header("webhook-id") != Some(id.as_str()) {
+            self.fault(format!("{id} has another webhook-id"));
+        }
+        let body = &delivery.request.body;
+        let first = self
+            .bodies
+            .entry(id.clone())
+            .or_insert_with(|| body.clone());
+        if first != body {
+            self.fault(format!("a repeat of {id} has other bytes"));
+        }
+        if self.acknowledged.contains(&id) {
+            self.ledger.repeats += 1;
+        } else if delivery.acknowledged() {
+            self.acknowledged.insert(id.clone());
+            self.note(&id, event, delivery);
+        } else if let Ok(texts) = texts(body) {
+            let (stream, first) = (
+                stream_of(&event["payload"]),
+                &event["payload"]["meta"]["first_seq"],
+            );
+            let seqs = first.as_u64().unwrap_or(0)..;
+            self.sent.extend(
+                seqs.zip(texts)
+                    .map(|(seq, text)| ((stream.clone(), seq), text)),
+            );
+        }
+    }
+
+    fn note(&mut self, id: &str, event: &Value, delivery: &Delivery) {
+        let name = event["event"].as_str().unwrap_or_default().to_owned();
+        if !self.ledger.terminal.is_null() {
+            self.fault(format!("{name} came after the terminal event"));
+        }
+        let first = self.ledger.events.is_empty();
+        match name.strip_prefix("sync_job_run:").unwrap_or_default() {
+            "created" => {
+                if !first || self.created {
+                    self.fault(format!("{name} comes once, before all else"));
+                }
+                self.created = true;
+                return;
+            }
+            "updated" => return,
+            "started" if !first => self.fault(format!("{name} comes first and once")),
+            // The ends are those of runs that were over before they began.
+            "started" | "stopped" | "failed" => {}
+            _ if first => self.fault(format!("{name} came before started")),
+            _ => {}
+        }
+        if name == "sync_job_run:record" {
+            self.note_records(&event["payload"], delivery);
+        }
+        if ["completed", "failed", "stopped"]
+            .iter()
+            .any(|end| name == format!("sync_job_run:{end}"))
+        {
+            self.ledger.terminal = event.clone();
+        }
+        self.ledger.events.push(format!("{name} {id}"));
+    }
+
+    fn note_records(&mut self, payload: &Value, delivery: &Delivery) {
+        let stream = stream_of(payload);
+        let texts = match texts(&delivery.request.body) {
+            Ok(texts) => texts,
+            Err(error) => {
+                return self.fault(format!("an event of {stream} can't be read: {error}"));
+            }
+        };
+        let meta = &payload["meta"];
+        let (first, count) = (meta["first_seq"].as_u64().unwrap_or(0), texts.len() as u64);
+        if meta["count"] != count || meta["last_seq"] != (first + count).saturating_sub(1) {
+            self.fault(format!("{count} records of {stream} came with {meta}"));
+        }
+        let came = self.came.entry(stream.clone()).or_default();
+        let dead = self.dead.get(&stream);
+        let is_dead = |seq: &u64| dead.is_some_and(|dead| dead.contains_key(seq));
+        let next = came.last_key_value().map_or(1, |(last, _)| last + 1);
+        let gap = (next..first).filter(|seq| !is_dead(seq)).count();
+        came.extend((first..).zip(texts));
+        if first < next {
+            self.fault(format!("{stream} goes back from seq {next} to {first}"));
+        } else if gap > 0 {
+            self.fault(format!(
+                "{gap} records of {stream} are missing before seq {first}"
+            ));
+        }
+        for record in payload["records"].as_array().into_iter().flatten() {
+            self.parents.extend(record["id"].as_u64());
+            if let Some(order) = record["order"].as_u64()
+                && !self.partial
+                && !self.parents.contains(&order)
+            {
+                self.fault(format!(
+                    "a record of {stream} came before its parent {order}"
+                ));
+            }
+        }
+    }
+
+    fn end(mut self, run: &Value) -> Ledger {
+        let (mut delivered, mut dead_records) = (0, 0);
+        let streams: BTreeSet<String> = self.came.keys().chain(self.dead.keys()).cloned().collect();
+        let mut last_seqs = BTreeMap::new();
+        for stream in streams {
+            let mut came = self.came.remove(&stream).unwrap_or_default();
+            let mut dead = self.dead.remove(&stream).unwrap_or_default();
+            // What a receiver took out of a batch that it acknowledged counts as dead; as it came, its bytes are known.
+            for (seq, text) in &mut dead {
+                if let Some(bytes) = came
+                    .remove(seq)
+                    .or_else(|| self.sent.get(&(stream.clone(), *seq)).cloned())
+                {
+                    *text = bytes;
+                }
+            }
+            let last = came.keys().chain(dead.keys()).max().copied().unwrap_or(0);
+            if last != (came.len() + dead.len()) as u64 {
+                self.fault(format!(
+                    "{stream} ends with seq {last}, and {} records came, {} are dead",
+                    came.len(),
+                    dead.len()
+                ));
+            }
+            delivered += came.len();
+            dead_records += dead.len();
+            last_seqs.insert(stream.clone(), last);
+            self.ledger
+                .records
+                .insert(stream.clone(), came.into_values().collect());
+            self.ledger
+                .dead
+                .insert(stream, dead.into_values().collect());
+        }
+        for all in [&mut self.ledger.records, &mut self.ledger.dead] {
+            all.retain(|_, records| !records.is_empty());
+        }
+        if run["records_delivered"] != delivered || run["records_dead"] != dead_records {
+            self.fault(format!(
+                "{delivered} records were acknowledged and {dead_records} are dead; the run says {} and {}",
+                run["records_delivered"], run["records_dead"]
+            ));
+        }
+        self.end_terminal(run, delivered, &last_seqs);
+        self.ledger
+    }
+
+    /// The terminal event agrees with the run, and the receiver can prove from it that each stream is complete.
+    fn end_terminal(&mut self, run: &Value, delivered: usize, last_seqs: &BTreeMap<String, u64>) {
+        let terminal = std::mem::take(&mut self.ledger.terminal);
+        if terminal.is_null() {
+            return self.fault(format!(
+                "no terminal event came, but {:?}",
+                self.ledger.events
+            ));
+        }
+        let status = run["status"].as_str().unwrap_or_default();
+        if terminal["event"] != format!("sync_job_run:{status}") {
+            self.fault(format!(
+                "the run is {status}, its terminal event {}",
+                terminal["event"]
+            ));
+        }
+        let payload = &terminal["payload"];
+        if payload["records_synced"] != delivered {
+            self.fault(format!(
+                "{delivered} records were acknowledged, the terminal event says {}",
+                payload["records_synced"]
+            ));
+        }
+        for of in payload["resources"].as_array().into_iter().flatten() {
+            let stream = stream_of(of);
+            let got = last_seqs.get(&stream).copied().unwrap_or(0);
+            if of["last_seq"] != got {
+                self.fault(format!(
+                    "{stream} ends with seq {got}, the terminal event says {}",
+                    of["last_seq"]
+                ));
+            }
+        }
+        self.ledger.terminal = terminal;
+    }
+}
+
+/// The records of an event as they came.
+fn texts(body: &[u8]) -> serde_json::Result<Vec<String>> {
+    let envelope: Envelope<'_> = serde_json::from_slice(body)?;
+    let records = envelope.payload.records.iter();
+    Ok(records.map(|record| record.get().to_owned()).collect())
+}
+
+/// The stream that a payload is about: the name that a resource has in its job, else the resource.
+fn stream_of(payload: &Value) -> String {
+    let names = [&payload["name"], &payload["resource"]];
+    let name = names.into_iter().find_map(Value::as_str);
+    name.unwrap_or_default().to_owned()
+}
