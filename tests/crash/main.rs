@@ -1,0 +1,110 @@
+//! The crash suite: walks every failure point of the code (`shared::failure`), and at each one kills the process that is
+//! there, while parents and children are synced over two workers. The rest recovers, and the ledger must hold.
+//!
+//! The points come from the code, so a new one is walked without a change here. Each is walked in the scenario that comes
+//! to it and has the least to do; one that no scenario comes to fails, unless [`UNREACHED`] says why.
+//!
+//! `cargo test --test crash -- commit_page` runs those with that name. `SYNCLINE_CRASH=all` walks each point in all
+//! scenarios that come to it, at several times, and adds steps that fail, processes that hang past their leases, and a
+//! Redis that dies (`make test-crash ALL=1`).
+
+mod case;
+mod plan;
+mod scenarios;
+mod shop;
+mod world;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use libtest_mimic::{Arguments, Trial};
+
+use self::{case::Kind, plan::Case, scenarios::Scenario};
+
+/// Crashes at once: they mostly wait, for leases, timers and programs that start.
+const SIDE_BY_SIDE: usize = 6;
+
+/// Scripts that no scenario comes to, each with why.
+const UNREACHED: [(&str, &str); 5] = [
+    (
+        "push_tasks",
+        "only tests and benchmarks push tasks without a run",
+    ),
+    (
+        "fail_start",
+        "a job that can't be planned any more: shared/tests/engine",
+    ),
+    (
+        "finish_task",
+        "the task of a run that is gone: shared/tests/queue.rs",
+    ),
+    (
+        "retry_task",
+        "what follows an error of our own: walked by `error` at task_claimed",
+    ),
+    (
+        "cron_drop",
+        "a trigger that was deleted by hand: worker/src/cron/tests.rs",
+    ),
+];
+
+fn main() -> anyhow::Result<ExitCode> {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(SIDE_BY_SIDE);
+    let points = shared::failure::names();
+    let mut trials = Vec::new();
+    if may_match(arguments.filter.as_deref(), &points) {
+        let visits = plan::visits().context("without a crash")?;
+        let cases = plan::cases(&visits, &points, wants_all());
+        trials.extend(cases.into_iter().filter_map(trial));
+    }
+    Ok(libtest_mimic::run(&arguments, trials).exit_code())
+}
+
+/// Whether a test here may have the name that is asked for; what its tests are takes some seconds to find out.
+fn may_match(filter: Option<&str>, points: &[String]) -> bool {
+    let Some(filter) = filter else {
+        return true;
+    };
+    let point = |point: &String| point.contains(filter) || filter.contains(point.as_str());
+    let scenario = |scenario: &Scenario| scenario.name().contains(filter);
+    let kind = |kind: &Kind| filter.contains(kind.name());
+    points.iter().any(point) || Scenario::ALL.iter().any(scenario) || Kind::ALL.iter().any(kind)
+}
+
+#[expect(clippy::disallowed_methods, reason = "of the test, no setting of ours")]
+fn wants_all() -> bool {
+    std::env::var("SYNCLINE_CRASH").is_ok_and(|word| word == "all")
+}
+
+fn trial(case: Case) -> Option<Trial> {
+    match case {
+        Case::Crash(scenarios, crash) => {
+            let while_ = scenarios.first()?.name();
+            let name = format!(
+                "{} at {} (hit {}) while {while_}",
+                crash.kind.name(),
+                crash.point,
+                crash.hit
+            );
+            Some(Trial::test(name, move || {
+                let runtime = tokio::runtime::Runtime::new()?;
+                runtime
+                    .block_on(case::run(&scenarios, &crash))
+                    .map_err(|error| format!("{error:#}").into())
+            }))
+        }
+        Case::Unreached(point) => {
+            let script = point.split(':').next().unwrap_or_default();
+            if UNREACHED.iter().any(|(name, _)| *name == script) {
+                return None;
+            }
+            Some(Trial::test(
+                format!("{point} is reached by a scenario"),
+                || {
+                    Err("add a step that comes to it to tests/crash/scenarios, or say in UNREACHED why there is none".into())
+                },
+            ))
+        }
+    }
+}

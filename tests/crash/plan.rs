@@ -1,0 +1,102 @@
+//! Which crashes there are: what each scenario comes to when nothing fails, against the points of the code.
+
+use std::{collections::BTreeMap, thread};
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::{
+    case::{Crash, Kind},
+    scenarios::Scenario,
+    world::World,
+};
+
+/// One test.
+pub enum Case {
+    /// In the first of these scenarios that comes to it.
+    Crash(Vec<Scenario>, Crash),
+    /// A point that no scenario comes to.
+    Unreached(String),
+}
+
+/// How often each scenario comes to each point, over all processes.
+type Visits = Vec<(Scenario, BTreeMap<String, usize>)>;
+
+/// Goes through all scenarios without a crash, side by side.
+///
+/// # Errors
+/// A scenario that fails by itself.
+pub fn visits() -> Result<Visits> {
+    let running: Vec<_> = Scenario::ALL
+        .iter()
+        .map(|scenario| (*scenario, thread::spawn(move || visit(*scenario))))
+        .collect();
+    let visits = running.into_iter().map(|(scenario, thread)| {
+        let visited = thread.join().map_err(|_| anyhow!("it panicked"))?;
+        Ok((
+            scenario,
+            visited.with_context(|| format!("the scenario {}", scenario.name()))?,
+        ))
+    });
+    visits.collect()
+}
+
+fn visit(scenario: Scenario) -> Result<BTreeMap<String, usize>> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async {
+        let world = World::start(None, scenario.settings())?;
+        scenario.run(&world).await?;
+        let mut visits = BTreeMap::new();
+        for point in world.trace()? {
+            *visits.entry(point).or_default() += 1;
+        }
+        Ok(visits)
+    })
+}
+
+/// The crashes to go through: of each point those of [`crashes`] in the scenario that comes to it and has the least to do;
+/// `all`: in every scenario that comes to it.
+pub fn cases(visits: &Visits, points: &[String], all: bool) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for point in points {
+        let of_point = |(scenario, visits): &(Scenario, BTreeMap<String, usize>)| {
+            Some((*scenario, *visits.get(point)?))
+        };
+        let mut reached: Vec<_> = visits.iter().filter_map(of_point).collect();
+        reached.sort_unstable();
+        let Some((_, first_visits)) = reached.first().copied() else {
+            cases.push(Case::Unreached(point.clone()));
+            continue;
+        };
+        let scenarios: Vec<_> = reached.iter().map(|(scenario, _)| *scenario).collect();
+        let walks = if all {
+            reached
+                .into_iter()
+                .map(|(scenario, visits)| (vec![scenario], visits))
+                .collect()
+        } else {
+            vec![(scenarios, first_visits)]
+        };
+        for (scenarios, visits) in walks {
+            for (hit, kind) in crashes(visits, all) {
+                let point = point.clone();
+                cases.push(Case::Crash(scenarios.clone(), Crash { point, hit, kind }));
+            }
+        }
+    }
+    cases
+}
+
+/// Hits and kinds: a crash, a step that fails, and a process that hangs; `all`: early and late, and Redis dies too. A point
+/// that is often come to is walked once there is work to do: two workers share the visits, so that one of them has at least
+/// half of them. A program that hangs before it is ready would never be told to go on, so that comes at a later hit only.
+fn crashes(visits: usize, all: bool) -> Vec<(usize, Kind)> {
+    let later = visits.div_ceil(3);
+    let mut crashes = vec![(later, Kind::Abort), (later, Kind::Error)];
+    if later > 1 {
+        crashes.push((later, Kind::Hang));
+    }
+    if all && later > 1 {
+        crashes.extend([(1, Kind::Abort), (1, Kind::Error), (later, Kind::Redis)]);
+    }
+    crashes
+}

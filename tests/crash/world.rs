@@ -1,0 +1,472 @@
+//! What a crash happens to: the programs, each of which may fail at the point in question, and somebody who starts again
+//! what has ended, as an orchestrator does.
+
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use syncline_tests::{
+    ledger, process::Program, receiver::Receiver, redis::PrivateRedis, rest::Rest, source::Source,
+    stack::Stack,
+};
+use tempfile::TempDir;
+
+use crate::{
+    case::{Crash, Kind},
+    shop::Shop,
+};
+
+/// Nothing here takes that long, on any machine.
+pub const LONG: Duration = Duration::from_mins(2);
+const LOOK: Duration = Duration::from_millis(20);
+/// Past every lease, and past the work on an idempotency key (60 s).
+const PAST_LEASES_MS: i64 = 61_000;
+/// Past the delay of a task that failed for a reason of the worker's own.
+const PAST_OWN_FAULT_MS: i64 = 6_000;
+/// A process that hangs does so for as long as others need to take its work over: a maintenance pass, and some.
+const HANGS: Duration = Duration::from_secs(4);
+/// The keys' base, with the default prefix.
+const BASE: &str = "syncline:{p0}";
+
+/// Two workers and an API over a Redis, a shop to sync from, and a receiver.
+pub struct World {
+    stack: Arc<Mutex<Stack>>,
+    rest: Rest,
+    redis_url: String,
+    pub receiver: Arc<Receiver>,
+    pub shop: Arc<Shop>,
+    source: Source,
+    stopped: Arc<AtomicBool>,
+    supervisor: Option<thread::JoinHandle<()>>,
+    trace: PathBuf,
+    calls: AtomicU64,
+    folder: TempDir,
+}
+
+impl World {
+    /// Starts everything; each program fails as `crash` says, or only notes where it could.
+    pub fn start(crash: Option<&Crash>, settings: &[(&str, &str)]) -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("syncline-crash-")
+            .tempdir()?;
+        let trace = folder.path().join("trace");
+        let mut environment = vec![("TEST_FAILURE_TRACE", text(&trace)?)];
+        let failure = crash.map(Crash::to_variable);
+        if let Some(failure) = &failure {
+            environment.push(("TEST_FAILURE", failure));
+        }
+        environment.extend(settings);
+        // So that workers look how full it is.
+        let redis = PrivateRedis::start_with(&[("maxmemory", "1gb")])?;
+        let redis_url = redis.url();
+        let shop = Arc::new(Shop::default());
+        let (source, receiver) = (shop.source()?, Arc::new(Receiver::start()?));
+        shop.answer_deliveries(&receiver);
+        let kind = crash.map(|crash| crash.kind);
+        // What fails while it boots is started again, as ever.
+        let stack = Stack::start_over(redis, 2, &environment, 2)?;
+        let rest = stack.rest()?;
+        let stack = Arc::new(Mutex::new(stack));
+        let stopped = Arc::new(AtomicBool::new(false));
+        let supervisor = Supervisor {
+            stack: stack.clone(),
+            stopped: stopped.clone(),
+            redis_url: redis_url.clone(),
+            fired: fired(&trace),
+            kind,
+            hanging: None,
+            seen_fired: false,
+        };
+        Ok(Self {
+            supervisor: Some(thread::spawn(move || supervisor.run())),
+            stack,
+            rest,
+            redis_url,
+            receiver,
+            shop,
+            source,
+            stopped,
+            trace,
+            calls: AtomicU64::new(0),
+            folder,
+        })
+    }
+
+    /// Points that were reached, one for each time.
+    pub fn trace(&self) -> Result<Vec<String>> {
+        let text = std::fs::read_to_string(&self.trace)?;
+        let hits = text.lines().filter_map(|line| line.strip_prefix("hit "));
+        Ok(hits.map(str::to_owned).collect())
+    }
+
+    pub fn has_fired(&self) -> bool {
+        fired(&self.trace).exists()
+    }
+
+    pub fn stack(&self) -> MutexGuard<'_, Stack> {
+        lock(&self.stack)
+    }
+
+    pub fn source_url(&self) -> String {
+        self.source.url()
+    }
+
+    pub fn rest(&self) -> &Rest {
+        &self.rest
+    }
+
+    /// A call as a careful client makes it: again under the same key, until there is an answer.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Value)> {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        let key = format!("call-{number}");
+        let key = (method == Method::POST).then_some(key.as_str());
+        let deadline = Instant::now() + LONG;
+        loop {
+            let seen = match self.rest.call_once(method.clone(), path, body, key).await {
+                Ok((StatusCode::SERVICE_UNAVAILABLE, answer)) => answer.to_string(),
+                Ok((StatusCode::CONFLICT, answer))
+                    if answer["error"]["message"]
+                        .as_str()
+                        .is_some_and(|text| text.contains("being worked on")) =>
+                {
+                    answer.to_string()
+                }
+                Ok(answered) => return Ok(answered),
+                Err(error) => error.to_string(),
+            };
+            ensure!(
+                Instant::now() < deadline,
+                "{method} {path} is not answered: {seen}"
+            );
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn expect(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+        let (status, answer) = self.call(method.clone(), path, body).await?;
+        ensure!(
+            status.is_success(),
+            "{method} {path} answered {status}: {answer}"
+        );
+        Ok(answer)
+    }
+
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        self.expect(Method::GET, path, None).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Value> {
+        self.expect(Method::PUT, path, Some(body)).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        self.expect(Method::POST, path, Some(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: &Value) -> Result<Value> {
+        self.expect(Method::PATCH, path, Some(body)).await
+    }
+
+    /// A deletion that was made before its answer was lost is answered 404 when it is repeated.
+    pub async fn delete(&self, path: &str) -> Result<()> {
+        let (status, answer) = self.call(Method::DELETE, path, None).await?;
+        ensure!(
+            status.is_success() || status == StatusCode::NOT_FOUND,
+            "DELETE {path} answered {status}: {answer}"
+        );
+        Ok(())
+    }
+
+    pub async fn create(&self, path: &str, body: &Value) -> Result<String> {
+        let created = self.post(path, body).await?;
+        let id = created["id"].as_str();
+        Ok(id
+            .with_context(|| format!("POST {path} answered no id: {created}"))?
+            .to_owned())
+    }
+
+    /// Waits until what `GET path` answers is as `wanted`.
+    pub async fn wait(
+        &self,
+        path: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        let deadline = Instant::now() + LONG;
+        loop {
+            let seen = self.get(path).await?;
+            if wanted(&seen) {
+                return Ok(seen);
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "waited for {what}; last seen: {seen}\n{}",
+                self.logs()
+            );
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until a worker that was told to stop has ended and runs again.
+    pub async fn wait_for_restart(&self, worker: usize) -> Result<()> {
+        let before = self.stack().workers[worker].id();
+        let deadline = Instant::now() + LONG;
+        while self.stack().workers[worker].id() == before {
+            ensure!(
+                Instant::now() < deadline,
+                "a worker doesn't stop\n{}",
+                self.logs()
+            );
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Moves the clock of all leases and timers.
+    pub fn advance_clock(&self, by: Duration) -> Result<()> {
+        shift_clock(&self.redis_url, i64::try_from(by.as_millis())?)
+    }
+
+    /// A command of the API's program, again if it dies.
+    pub fn command(&self, arguments: &[&str]) -> Result<String> {
+        let mut seen = String::new();
+        for _ in 0..3 {
+            let output = self.stack().api_command(arguments)?;
+            if output.status.success() {
+                return Ok(String::from_utf8(output.stdout)?);
+            }
+            seen = String::from_utf8_lossy(&output.stderr).into_owned();
+        }
+        bail!("{arguments:?} fails: {seen}")
+    }
+
+    /// Everything that is promised of a run that has ended, and that its records are those `served`.
+    pub async fn check_run(&self, webhook: &str, run: &str, terms: Expected<'_>) -> Result<Value> {
+        let path = format!("/sync-job-run/{run}");
+        let ended = self
+            .wait(&path, "the end of the run", |run| {
+                run["finished_at"].is_string() && !run["status"].is_null()
+            })
+            .await?;
+        let name = format!(
+            "sync_job_run:{}",
+            ended["status"].as_str().unwrap_or_default()
+        );
+        self.wait_for_event(run, &name).await?;
+        let letters = ledger::dead_letters(&self.rest, webhook, run).await?;
+        let ledger = ledger::Ledger::of(
+            &self.receiver.deliveries(),
+            &ended,
+            ledger::Terms {
+                partial: terms.partial,
+                letters: &letters,
+            },
+        );
+        let mut faults = ledger.faults.clone();
+        if ended["status"] != terms.status {
+            faults.push(format!(
+                "the run is {}, not {}",
+                ended["status"], terms.status
+            ));
+        }
+        if let Some(served) = terms.served {
+            faults.extend(ledger.missing(&served));
+        }
+        ensure!(
+            faults.is_empty(),
+            "{}\n{ended}\n{}",
+            faults.join("\n"),
+            self.logs()
+        );
+        Ok(ended)
+    }
+
+    /// Waits until an event of the run was acknowledged.
+    pub async fn wait_for_event(&self, run: &str, name: &str) -> Result<()> {
+        let (receiver, run, name) = (self.receiver.clone(), run.to_owned(), name.to_owned());
+        tokio::task::spawn_blocking(move || {
+            receiver.wait_until(&name, LONG, |all| {
+                let mut latest = all.iter().rev();
+                latest.any(|delivery| {
+                    delivery.acknowledged()
+                        && delivery.name() == name
+                        && delivery.event()["payload"]["sync_job_run_id"] == *run
+                })
+            })
+        })
+        .await?
+    }
+
+    /// Waits until nothing of any run is left in the store.
+    pub async fn settled(&self) -> Result<()> {
+        let client = redis::Client::open(self.redis_url.as_str())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let deadline = Instant::now() + LONG;
+        loop {
+            let left = ledger::leftovers(&mut connection, BASE).await?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "all runs have ended; left are {left:?}\n{}",
+                self.logs()
+            );
+            tokio::time::sleep(LOOK * 5).await;
+        }
+    }
+
+    /// What the programs said beyond the usual.
+    pub fn logs(&self) -> String {
+        let mut text = String::new();
+        let stack = self.stack();
+        for program in std::iter::once(&stack.api).chain(&stack.workers) {
+            let log = program.log();
+            let lines: Vec<_> = log
+                .lines()
+                .filter(|line| !line.contains(r#""level":"INFO""#))
+                .collect();
+            let tail = &lines[lines.len().saturating_sub(40)..];
+            let _ = writeln!(text, "-- a program's output ends:\n{}", tail.join("\n"));
+        }
+        let _ = writeln!(text, "-- in {}", self.folder.path().display());
+        text
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        if let Some(supervisor) = self.supervisor.take() {
+            // It ends soon, whatever happened to it.
+            drop(supervisor.join());
+        }
+    }
+}
+
+/// What a run should have come to.
+pub struct Expected<'a> {
+    pub status: &'a str,
+    /// By stream; none: not all of it was asked for.
+    pub served: Option<std::collections::BTreeMap<String, Vec<String>>>,
+    pub partial: bool,
+}
+
+fn lock(stack: &Mutex<Stack>) -> MutexGuard<'_, Stack> {
+    stack.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path of UTF-8")
+}
+
+fn fired(trace: &Path) -> PathBuf {
+    let mut name = trace.as_os_str().to_owned();
+    name.push(".fired");
+    name.into()
+}
+
+fn shift_clock(redis_url: &str, ms: i64) -> Result<()> {
+    let mut connection = redis::Client::open(redis_url)?.get_connection()?;
+    redis::cmd("INCRBY")
+        .arg(format!("{BASE}:clock_shift"))
+        .arg(ms)
+        .exec(&mut connection)?;
+    Ok(())
+}
+
+/// Starts again what has ended, and lets time pass where others wait for that.
+struct Supervisor {
+    stack: Arc<Mutex<Stack>>,
+    stopped: Arc<AtomicBool>,
+    redis_url: String,
+    fired: PathBuf,
+    kind: Option<Kind>,
+    /// Since when a process hangs.
+    hanging: Option<Instant>,
+    seen_fired: bool,
+}
+
+impl Supervisor {
+    fn run(mut self) {
+        while !self.stopped.load(Ordering::Relaxed) {
+            if let Err(error) = self.look() {
+                eprintln!("the supervisor: {error:#}");
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    fn look(&mut self) -> Result<()> {
+        let mut stack = lock(&self.stack);
+        let mut died = false;
+        if stack.api.ended()?.is_some() {
+            stack.restart_api()?;
+            died = true;
+        }
+        for worker in &mut stack.workers {
+            if let Some(status) = worker.ended()? {
+                worker.restart()?;
+                // One that was told to stop leaves no lease behind.
+                died |= !status.success();
+            }
+        }
+        if died {
+            shift_clock(&self.redis_url, PAST_LEASES_MS)?;
+        }
+        if !self.seen_fired && self.fired.exists() {
+            self.seen_fired = true;
+            if self.kind == Some(Kind::Error) {
+                shift_clock(&self.redis_url, PAST_OWN_FAULT_MS)?;
+            }
+        }
+        let programs = std::iter::once(&stack.api).chain(&stack.workers);
+        let hangs = programs.into_iter().any(Program::is_stopped);
+        match (hangs, self.hanging) {
+            (true, None) if self.kind == Some(Kind::Redis) => {
+                stack.redis.kill()?;
+                stack.redis.restart()?;
+                resume(&stack)?;
+            }
+            (true, None) => {
+                self.hanging = Some(Instant::now());
+                shift_clock(&self.redis_url, PAST_LEASES_MS)?;
+            }
+            (true, Some(since)) if since.elapsed() > HANGS => {
+                self.hanging = None;
+                resume(&stack)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn resume(stack: &Stack) -> Result<()> {
+    for program in std::iter::once(&stack.api).chain(&stack.workers) {
+        if program.is_stopped() {
+            program.signal("CONT")?;
+        }
+    }
+    Ok(())
+}
+
+/// The fields of a run that are the same for all of one job.
+pub fn run_of(job: &str, account: &str, webhook: &str) -> Value {
+    json!({"sync_job_id": job, "integrated_account_id": account, "webhook_id": webhook})
+}
