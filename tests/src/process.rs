@@ -254,12 +254,17 @@ impl Program {
         Ok(kib.context("no VmHWM in the process's status")? * 1024)
     }
 
-    /// What it serves under `/metrics` at its `SYNCLINE_METRICS_LISTEN`.
-    pub fn metrics(&self) -> Result<String> {
+    /// Its `SYNCLINE_METRICS_LISTEN`.
+    pub fn metrics_address(&self) -> Result<SocketAddr> {
         let address = self.launch.environment.get("SYNCLINE_METRICS_LISTEN");
-        let address = address
+        Ok(address
             .context("it was started without SYNCLINE_METRICS_LISTEN")?
-            .parse()?;
+            .parse()?)
+    }
+
+    /// What it serves under `/metrics` there.
+    pub fn metrics(&self) -> Result<String> {
+        let address = self.metrics_address()?;
         let answer = get(address, "/metrics")?;
         let (_, body) = answer
             .split_once("\r\n\r\n")

@@ -92,6 +92,14 @@ impl Stack {
         self.api.wait_ready(answers_ok(self.api_address, "/readyz"))
     }
 
+    /// Starts a worker again after its end and waits until it is ready.
+    pub fn restart_worker(&mut self, index: usize) -> Result<()> {
+        let worker = &mut self.workers[index];
+        worker.restart()?;
+        let address = worker.metrics_address()?;
+        worker.wait_ready(answers_ok(address, "/readyz"))
+    }
+
     /// Starts one more API over the same store and waits until it is ready; gives a client of it.
     pub fn add_api(&mut self) -> Result<Rest> {
         let log = format!("api-{}.log", self.more_apis.len() + 1);

@@ -1,0 +1,265 @@
+//! What came of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use syncline_tests::{
+    ledger::{self, Ledger, Terms},
+    receiver::{Delivery, Receiver},
+    stack::Stack,
+};
+
+use crate::{
+    faults::{Fault, Made},
+    load::{Load, Started, served},
+};
+
+/// Events that came again after they had been acknowledged, of all, in percent.
+const MOST_DUPLICATES_PERCENT: f64 = 0.01;
+const TELL_EVERY: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(200);
+/// The keys' base, with the default prefix.
+const BASE: &str = "syncline:{p0}";
+/// Sentences shown of all that doesn't hold.
+const SHOWN: usize = 20;
+
+/// Says now and then how far it is.
+pub async fn progress(receivers: Vec<Arc<Receiver>>, began: Instant, ended: Arc<AtomicBool>) {
+    let mut told = Instant::now();
+    while !ended.load(Ordering::Relaxed) {
+        tokio::time::sleep(LOOK).await;
+        if told.elapsed() >= TELL_EVERY {
+            told = Instant::now();
+            let events: usize = receivers
+                .iter()
+                .map(|receiver| receiver.deliveries().len())
+                .sum();
+            println!(
+                "{:4.0} s: {events} events came",
+                began.elapsed().as_secs_f64()
+            );
+        }
+    }
+}
+
+pub struct Verdict {
+    runs: usize,
+    records: usize,
+    dead: usize,
+    events: usize,
+    repeats: usize,
+    faults: Vec<String>,
+    leftovers: Vec<String>,
+    rescued: usize,
+    /// By kind: number, then time until the next acknowledged event, from its beginning and from its end.
+    recoveries: BTreeMap<Fault, Vec<[Duration; 2]>>,
+    longest_silence: Duration,
+    settled_after: Duration,
+}
+
+/// Holds every run against the ledger.
+pub async fn verdict(
+    load: &Load,
+    stack: &Stack,
+    runs: &[Started],
+    made: &[Made],
+    calm: Instant,
+) -> Result<Verdict> {
+    let settled_after = calm.elapsed();
+    let deliveries: Vec<_> = load
+        .receivers()
+        .iter()
+        .map(|receiver| receiver.deliveries())
+        .collect();
+    let by_run = by_run(&deliveries);
+    let served = served();
+    let mut verdict = Verdict {
+        runs: runs.len(),
+        records: 0,
+        dead: 0,
+        events: 0,
+        repeats: 0,
+        faults: Vec::new(),
+        leftovers: leftovers(stack).await?,
+        rescued: rescued(stack),
+        recoveries: recoveries(&deliveries, made),
+        longest_silence: longest_silence(&deliveries),
+        settled_after,
+    };
+    for run in runs {
+        let state = load.rest.get(&format!("/sync-job-run/{}", run.id)).await?;
+        let letters = ledger::dead_letters(&load.rest, &run.webhook, &run.id).await?;
+        let came = by_run.get(&run.id).cloned().unwrap_or_default();
+        let ledger = Ledger::of(
+            &came,
+            &state,
+            Terms {
+                partial: false,
+                letters: &letters,
+            },
+        );
+        let count = |all: &BTreeMap<String, Vec<String>>| all.values().map(Vec::len).sum::<usize>();
+        verdict.records += count(&ledger.records);
+        verdict.dead += count(&ledger.dead);
+        verdict.events += ledger.events.len();
+        verdict.repeats += ledger.repeats;
+        let missing = ledger.missing(&served);
+        let status = (state["status"] != "completed" || state["errors"] != 0)
+            .then(|| format!("it is {} with {} errors", state["status"], state["errors"]));
+        let all = ledger.faults.into_iter().chain(missing).chain(status);
+        verdict
+            .faults
+            .extend(all.map(|fault| format!("{}: {fault}", run.id)));
+    }
+    Ok(verdict)
+}
+
+fn by_run(deliveries: &[Vec<Delivery>]) -> BTreeMap<String, Vec<Delivery>> {
+    let mut by_run: BTreeMap<String, Vec<Delivery>> = BTreeMap::new();
+    for delivery in deliveries.iter().flatten() {
+        let event = delivery.event();
+        if let Some(run) = event["payload"]["sync_job_run_id"].as_str() {
+            by_run
+                .entry(run.to_owned())
+                .or_default()
+                .push(delivery.clone());
+        }
+    }
+    by_run
+}
+
+/// Waits a little for what ends after the last event, such as a lane that has nothing more.
+async fn leftovers(stack: &Stack) -> Result<Vec<String>> {
+    let client = redis::Client::open(stack.redis.url())?;
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    let deadline = Instant::now() + TELL_EVERY;
+    loop {
+        let left = ledger::leftovers(&mut connection, BASE).await?;
+        if left.is_empty() || Instant::now() > deadline {
+            return Ok(left);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Tasks that were taken over from a worker that had died.
+fn rescued(stack: &Stack) -> usize {
+    let logs = stack
+        .workers
+        .iter()
+        .map(|worker| worker.log().matches("a lease had expired").count());
+    logs.sum()
+}
+
+/// When events were acknowledged.
+fn moments(deliveries: &[Vec<Delivery>]) -> BTreeSet<Instant> {
+    let acknowledged = deliveries
+        .iter()
+        .flatten()
+        .filter(|delivery| delivery.acknowledged());
+    acknowledged.map(|delivery| delivery.at).collect()
+}
+
+fn recoveries(deliveries: &[Vec<Delivery>], made: &[Made]) -> BTreeMap<Fault, Vec<[Duration; 2]>> {
+    let moments = moments(deliveries);
+    let mut recoveries: BTreeMap<Fault, Vec<[Duration; 2]>> = BTreeMap::new();
+    for fault in made {
+        let times = [fault.began, fault.mended].map(|from| {
+            let next = moments.range(from..).next();
+            next.map_or(Duration::ZERO, |next| *next - from)
+        });
+        recoveries.entry(fault.fault).or_default().push(times);
+    }
+    recoveries
+}
+
+fn longest_silence(deliveries: &[Vec<Delivery>]) -> Duration {
+    let moments: Vec<_> = moments(deliveries).into_iter().collect();
+    let silences = moments.windows(2).map(|pair| pair[1] - pair[0]);
+    silences.max().unwrap_or_default()
+}
+
+impl Verdict {
+    pub fn holds(&self) -> bool {
+        self.faults.is_empty()
+            && self.leftovers.is_empty()
+            && self.duplicates_percent() <= MOST_DUPLICATES_PERCENT
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a share of counts far below 2^53"
+    )]
+    fn duplicates_percent(&self) -> f64 {
+        100.0 * self.repeats as f64 / self.events.max(1) as f64
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "\n{:22} {:>6}  {:>24}  {:>24}",
+            "fault", "times", "until the next event, s", "once it is mended, s"
+        )?;
+        for (fault, times) in &self.recoveries {
+            let column = |which: usize| {
+                let mut all: Vec<_> = times.iter().map(|pair| pair[which].as_secs_f64()).collect();
+                all.sort_by(f64::total_cmp);
+                format!(
+                    "p50 {:.2}, most {:.2}",
+                    all[all.len() / 2],
+                    all[all.len() - 1]
+                )
+            };
+            writeln!(
+                f,
+                "{:22} {:>6}  {:>24}  {:>24}",
+                fault.name(),
+                times.len(),
+                column(0),
+                column(1)
+            )?;
+        }
+        writeln!(
+            f,
+            "\n{} runs, {} records acknowledged, {} dead, in {} events",
+            self.runs, self.records, self.dead, self.events
+        )?;
+        writeln!(
+            f,
+            "{} tasks were taken over from workers that had died",
+            self.rescued
+        )?;
+        writeln!(
+            f,
+            "nobody got an event for {:.1} s at most; everything was there {:.1} s after the last fault",
+            self.longest_silence.as_secs_f64(),
+            self.settled_after.as_secs_f64()
+        )?;
+        writeln!(
+            f,
+            "duplicate events: {} ({:.4} %, target {MOST_DUPLICATES_PERCENT} %)",
+            self.repeats,
+            self.duplicates_percent()
+        )?;
+        writeln!(f, "left in the store: {:?}", self.leftovers)?;
+        writeln!(
+            f,
+            "lost, gaps, and other broken promises: {}",
+            self.faults.len()
+        )?;
+        for fault in self.faults.iter().take(SHOWN) {
+            writeln!(f, "  {fault}")?;
+        }
+        Ok(())
+    }
+}
