@@ -10,8 +10,8 @@
 //! - `TEST_FAILURE_TRACE=<file>`: a line `hit <point>` is added for each one reached. Several processes may share it.
 //! - `TEST_FAILURE=<point>@<hit>=<action>`: at the hit of that number (1: the first), the process does what the action says:
 //!   `abort` (it ends as in a crash), `error` (the step fails as if Redis were away; after a script, its answer is lost),
-//!   `stop` (SIGSTOP: it hangs until it is told to go on). Of the processes that share a trace only the first one acts: it
-//!   makes `<file>.fired` and adds `<action> <point>` to the trace.
+//!   `stop` (SIGSTOP: it hangs until it is told to go on). Hits count once there is a file `<file>.armed`. Of
+//!   the processes that share a trace only the first one acts: it makes `<file>.fired` and adds `<action> <point>` to the trace.
 //!
 //! [`Store`]: crate::store::Store
 

@@ -88,15 +88,19 @@ pub fn cases(visits: &Visits, points: &[String], all: bool) -> Vec<Case> {
 
 /// Hits and kinds: a crash, a step that fails, and a process that hangs; `all`: early and late, and Redis dies too. A point
 /// that is often come to is walked once there is work to do: two workers share the visits, so that one of them has at least
-/// half of them. A program that hangs before it is ready would never be told to go on, so that comes at a later hit only.
+/// half of them.
 fn crashes(visits: usize, all: bool) -> Vec<(usize, Kind)> {
     let later = visits.div_ceil(3);
-    let mut crashes = vec![(later, Kind::Abort), (later, Kind::Error)];
-    if later > 1 {
-        crashes.push((later, Kind::Hang));
+    let mut crashes = vec![
+        (later, Kind::Abort),
+        (later, Kind::Error),
+        (later, Kind::Hang),
+    ];
+    if all {
+        crashes.push((later, Kind::Redis));
     }
     if all && later > 1 {
-        crashes.extend([(1, Kind::Abort), (1, Kind::Error), (later, Kind::Redis)]);
+        crashes.extend([(1, Kind::Abort), (1, Kind::Error)]);
     }
     crashes
 }

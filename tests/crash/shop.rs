@@ -191,7 +191,7 @@ impl Shop {
         )
     }
 
-    /// Refuses the first attempt at the first lines, events of too many orders, and some orders for good.
+    /// Refuses the first attempt at `started` and at the first lines, events of too many orders, and some orders for good.
     pub fn answer_deliveries(self: &std::sync::Arc<Self>, receiver: &Receiver) {
         let shop = self.clone();
         receiver.answer_by(move |request| {
@@ -209,7 +209,14 @@ impl Shop {
         if Self::is(&self.closed) && of_run {
             return Answer::Status(410);
         }
-        if event["event"] != "sync_job_run:record" || Self::is(&self.calm) {
+        if Self::is(&self.calm) {
+            return Answer::Status(200);
+        }
+        // `started` holds everything else back.
+        if event["event"] == "sync_job_run:started" && is_first(&self.refused, id.to_owned()) {
+            return Answer::Status(500);
+        }
+        if event["event"] != "sync_job_run:record" {
             return Answer::Status(200);
         }
         let seqs = payload["meta"]["first_seq"].as_u64().unwrap_or(0)

@@ -73,8 +73,14 @@ impl World {
         let (source, receiver) = (shop.source()?, Arc::new(Receiver::start()?));
         shop.answer_deliveries(&receiver);
         let kind = crash.map(|crash| crash.kind);
-        // What fails while it boots is started again, as ever.
+        let armed = beside(&trace, ".armed");
+        let hangs = matches!(kind, Some(Kind::Hang | Kind::Redis));
+        if !hangs {
+            std::fs::write(&armed, "")?;
+        }
+        // What fails while it boots is started again, as ever. What hangs then is nobody's yet to look after.
         let stack = Stack::start_over(redis, 2, &environment, 2)?;
+        std::fs::write(&armed, "")?;
         let rest = stack.rest()?;
         let stack = Arc::new(Mutex::new(stack));
         let stopped = Arc::new(AtomicBool::new(false));
@@ -82,7 +88,7 @@ impl World {
             stack: stack.clone(),
             stopped: stopped.clone(),
             redis_url: redis_url.clone(),
-            fired: fired(&trace),
+            fired: beside(&trace, ".fired"),
             kind,
             hanging: None,
             seen_fired: false,
@@ -110,7 +116,7 @@ impl World {
     }
 
     pub fn has_fired(&self) -> bool {
-        fired(&self.trace).exists()
+        beside(&self.trace, ".fired").exists()
     }
 
     pub fn stack(&self) -> MutexGuard<'_, Stack> {
@@ -375,9 +381,9 @@ fn text(path: &Path) -> Result<&str> {
     path.to_str().context("a path of UTF-8")
 }
 
-fn fired(trace: &Path) -> PathBuf {
+fn beside(trace: &Path, suffix: &str) -> PathBuf {
     let mut name = trace.as_os_str().to_owned();
-    name.push(".fired");
+    name.push(suffix);
     name.into()
 }
 

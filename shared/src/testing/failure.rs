@@ -55,6 +55,8 @@ impl Failure {
 struct Plan {
     failure: Option<Failure>,
     trace: File,
+    /// Until this file is there, hits don't count.
+    armed: PathBuf,
     /// Made by the first process that acts; the others don't.
     fired: PathBuf,
     hits: AtomicU64,
@@ -77,6 +79,7 @@ static PLAN: LazyLock<Option<Plan>> = LazyLock::new(|| {
     Some(Plan {
         failure,
         trace,
+        armed: PathBuf::from(path.clone() + ".armed"),
         fired: PathBuf::from(path + ".fired"),
         hits: AtomicU64::new(0),
     })
@@ -113,7 +116,8 @@ pub(crate) fn reach(point: Arguments<'_>) -> StoreResult<()> {
     else {
         return Ok(());
     };
-    if plan.hits.fetch_add(1, Ordering::Relaxed) + 1 != failure.hit || !plan.fires() {
+    let counts = plan.armed.exists();
+    if !counts || plan.hits.fetch_add(1, Ordering::Relaxed) + 1 != failure.hit || !plan.fires() {
         return Ok(());
     }
     plan.note(failure.action.name(), &point);
