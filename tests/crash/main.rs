@@ -54,8 +54,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let points = shared::failure::names();
     let mut trials = Vec::new();
     if may_match(arguments.filter.as_deref(), &points) {
-        let visits = plan::visits().context("without a crash")?;
-        let cases = plan::cases(&visits, &points, wants_all());
+        let visited = plan::visited().context("without a crash")?;
+        let cases = plan::cases(&visited, &points, wants_all());
         trials.extend(cases.into_iter().filter_map(trial));
     }
     Ok(libtest_mimic::run(&arguments, trials).exit_code())

@@ -18,14 +18,22 @@ pub enum Case {
     Unreached(String),
 }
 
-/// How often each scenario comes to each point, over all processes.
-type Visits = Vec<(Scenario, BTreeMap<String, usize>)>;
+/// How often a point is come to, over all processes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Visits {
+    all: usize,
+    /// Once all programs have booted.
+    running: usize,
+}
+
+/// What each scenario comes to.
+pub type Visited = Vec<(Scenario, BTreeMap<String, Visits>)>;
 
 /// Goes through all scenarios without a crash, side by side.
 ///
 /// # Errors
 /// A scenario that fails by itself.
-pub fn visits() -> Result<Visits> {
+pub fn visited() -> Result<Visited> {
     let running: Vec<_> = Scenario::ALL
         .iter()
         .map(|scenario| (*scenario, thread::spawn(move || visit(*scenario))))
@@ -40,14 +48,16 @@ pub fn visits() -> Result<Visits> {
     visits.collect()
 }
 
-fn visit(scenario: Scenario) -> Result<BTreeMap<String, usize>> {
+fn visit(scenario: Scenario) -> Result<BTreeMap<String, Visits>> {
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         let world = World::start(None, scenario.settings())?;
         scenario.run(&world).await?;
-        let mut visits = BTreeMap::new();
-        for point in world.trace()? {
-            *visits.entry(point).or_default() += 1;
+        let mut visits: BTreeMap<String, Visits> = BTreeMap::new();
+        for (point, running) in world.trace()? {
+            let of_point = visits.entry(point).or_default();
+            of_point.all += 1;
+            of_point.running += usize::from(running);
         }
         Ok(visits)
     })
@@ -55,13 +65,13 @@ fn visit(scenario: Scenario) -> Result<BTreeMap<String, usize>> {
 
 /// The crashes to go through: of each point those of [`crashes`] in the scenario that comes to it and has the least to do;
 /// `all`: in every scenario that comes to it.
-pub fn cases(visits: &Visits, points: &[String], all: bool) -> Vec<Case> {
+pub fn cases(visited: &Visited, points: &[String], all: bool) -> Vec<Case> {
     let mut cases = Vec::new();
     for point in points {
-        let of_point = |(scenario, visits): &(Scenario, BTreeMap<String, usize>)| {
+        let of_point = |(scenario, visits): &(Scenario, BTreeMap<String, Visits>)| {
             Some((*scenario, *visits.get(point)?))
         };
-        let mut reached: Vec<_> = visits.iter().filter_map(of_point).collect();
+        let mut reached: Vec<_> = visited.iter().filter_map(of_point).collect();
         reached.sort_unstable();
         let Some((_, first_visits)) = reached.first().copied() else {
             cases.push(Case::Unreached(point.clone()));
@@ -88,16 +98,16 @@ pub fn cases(visits: &Visits, points: &[String], all: bool) -> Vec<Case> {
 
 /// Hits and kinds: a crash, a step that fails, and a process that hangs; `all`: early and late, and Redis dies too. A point
 /// that is often come to is walked once there is work to do: two workers share the visits, so that one of them has at least
-/// half of them.
-fn crashes(visits: usize, all: bool) -> Vec<(usize, Kind)> {
-    let later = visits.div_ceil(3);
-    let mut crashes = vec![
-        (later, Kind::Abort),
-        (later, Kind::Error),
-        (later, Kind::Hang),
-    ];
-    if all {
-        crashes.push((later, Kind::Redis));
+/// half of them. A program that hangs before it is ready has nobody yet who looks after it.
+fn crashes(visits: Visits, all: bool) -> Vec<(usize, Kind)> {
+    let later = visits.all.div_ceil(3);
+    let mut crashes = vec![(later, Kind::Abort), (later, Kind::Error)];
+    if visits.running > 0 {
+        let later = visits.running.div_ceil(3);
+        crashes.push((later, Kind::Hang));
+        if all {
+            crashes.push((later, Kind::Redis));
+        }
     }
     if all && later > 1 {
         crashes.extend([(1, Kind::Abort), (1, Kind::Error)]);

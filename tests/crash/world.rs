@@ -49,6 +49,8 @@ pub struct World {
     stopped: Arc<AtomicBool>,
     supervisor: Option<thread::JoinHandle<()>>,
     trace: PathBuf,
+    /// Lines of the trace when all programs were ready.
+    booted_at: usize,
     calls: AtomicU64,
     folder: TempDir,
 }
@@ -80,6 +82,7 @@ impl World {
         }
         // What fails while it boots is started again, as ever. What hangs then is nobody's yet to look after.
         let stack = Stack::start_over(redis, 2, &environment, 2)?;
+        let booted_at = std::fs::read_to_string(&trace)?.lines().count();
         std::fs::write(&armed, "")?;
         let rest = stack.rest()?;
         let stack = Arc::new(Mutex::new(stack));
@@ -103,16 +106,20 @@ impl World {
             source,
             stopped,
             trace,
+            booted_at,
             calls: AtomicU64::new(0),
             folder,
         })
     }
 
-    /// Points that were reached, one for each time.
-    pub fn trace(&self) -> Result<Vec<String>> {
+    /// Points that were reached, each time, and whether all programs had booted by then.
+    pub fn trace(&self) -> Result<Vec<(String, bool)>> {
         let text = std::fs::read_to_string(&self.trace)?;
-        let hits = text.lines().filter_map(|line| line.strip_prefix("hit "));
-        Ok(hits.map(str::to_owned).collect())
+        let hit = |line: &str| line.strip_prefix("hit ").map(str::to_owned);
+        let hits = text.lines().enumerate();
+        Ok(hits
+            .filter_map(|(number, line)| Some((hit(line)?, number >= self.booted_at)))
+            .collect())
     }
 
     pub fn has_fired(&self) -> bool {
