@@ -1,6 +1,9 @@
 //! Which crashes there are: what each scenario comes to when nothing fails, against the points of the code.
 
-use std::{collections::BTreeMap, thread};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+};
 
 use anyhow::{Context, Result, anyhow};
 
@@ -9,6 +12,9 @@ use crate::{
     scenarios::Scenario,
     world::World,
 };
+
+/// `all`: the hits from the first one on that are walked, beside a later one.
+const EARLY_HITS: usize = 4;
 
 /// One test.
 pub enum Case {
@@ -96,21 +102,25 @@ pub fn cases(visited: &Visited, points: &[String], all: bool) -> Vec<Case> {
     cases
 }
 
-/// Hits and kinds: a crash, a step that fails, and a process that hangs; `all`: early and late, and Redis dies too. A point
-/// that is often come to is walked once there is work to do: two workers share the visits, so that one of them has at least
+/// Hits and kinds: a crash, a step that fails, and a process that hangs; `all`: at more hits, and Redis dies too. The first
+/// hit finds things as they begin, a later one in full swing: two workers share the visits, so that one of them has at least
 /// half of them. A program that hangs before it is ready has nobody yet who looks after it.
 fn crashes(visits: Visits, all: bool) -> Vec<(usize, Kind)> {
-    let later = visits.all.div_ceil(3);
-    let mut crashes = vec![(later, Kind::Abort), (later, Kind::Error)];
+    let mut hits = BTreeSet::from([1, visits.all.div_ceil(3)]);
+    if all {
+        hits.extend(2..=visits.all.div_ceil(3).min(EARLY_HITS));
+    }
+    let kinds = [Kind::Abort, Kind::Error];
+    let mut crashes: Vec<_> = hits
+        .into_iter()
+        .flat_map(|hit| kinds.map(|kind| (hit, kind)))
+        .collect();
     if visits.running > 0 {
         let later = visits.running.div_ceil(3);
         crashes.push((later, Kind::Hang));
         if all {
             crashes.push((later, Kind::Redis));
         }
-    }
-    if all && later > 1 {
-        crashes.extend([(1, Kind::Abort), (1, Kind::Error)]);
     }
     crashes
 }

@@ -1,23 +1,21 @@
 //! Syncs a third-party API (see `datasette` beside this file) through the built programs and compares what the webhook
 //! got with a crawl of the same API that knows nothing of Syncline: record for record, byte for byte.
 
-mod arrived;
 mod datasette;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use syncline_tests::{receiver::Receiver, stack::Stack};
+use syncline_tests::{ledger::Ledger, receiver::Receiver, stack::Stack};
 
-use arrived::Arrived;
 use datasette::Datasette;
 
 /// The longest a sync may take; on two cores, Datasette is what it waits for.
 const WITHIN: Duration = Duration::from_mins(15);
 
 /// Runs a job of those resources to its end and gives what the webhook got.
-async fn sync(source: &Datasette, resources: Value) -> Result<Arrived> {
+async fn sync(source: &Datasette, resources: Value) -> Result<Ledger> {
     let stack = Stack::start(2)?;
     let receiver = Receiver::start()?;
     let rest = stack.rest()?;
@@ -38,7 +36,13 @@ async fn sync(source: &Datasette, resources: Value) -> Result<Arrived> {
     );
     ensure!(run["errors"] == 0, "the run had errors: {run}");
     receiver.wait_for("sync_job_run:completed", WITHIN)?;
-    Arrived::read(&receiver.deliveries())
+    let ledger = Ledger::check(&receiver.deliveries(), &run);
+    ensure!(
+        ledger.milestones() == ["sync_job_run:started", "sync_job_run:completed"],
+        "other events came too: {:?}",
+        ledger.milestones()
+    );
+    Ok(ledger)
 }
 
 /// Says which records differ, not only that some do.
@@ -75,9 +79,9 @@ async fn every_weather_record_arrives_byte_for_byte_and_in_order() -> Result<()>
 
     let arrived = sync(&source, json!([{"resource": "weather", "method": "list"}])).await?;
 
-    assert_same_records("weather", &expected, arrived.records("weather"));
+    assert_same_records("weather", &expected, &arrived.records["weather"]);
     assert!(
-        expected == arrived.records("weather"),
+        expected == arrived.records["weather"],
         "all records arrived, but not in the source's order"
     );
     Ok(())
@@ -116,7 +120,7 @@ async fn the_flights_of_every_plane_arrive_after_their_plane() -> Result<()> {
     )
     .await?;
 
-    assert_same_records("planes", &planes, arrived.records("planes"));
+    assert_same_records("planes", &planes, &arrived.records["planes"]);
     let by_plane = arrived.by_parent("flights", "resources.planes.tailnum");
     assert_eq!(
         expected.keys().collect::<Vec<_>>(),
@@ -125,6 +129,5 @@ async fn the_flights_of_every_plane_arrive_after_their_plane() -> Result<()> {
     for (plane, flights) in &expected {
         assert_same_records(plane, flights, &by_plane[plane]);
     }
-    arrived.assert_parents_first("flights", "resources.planes.tailnum", "planes", "tailnum");
     Ok(())
 }

@@ -5,7 +5,7 @@
 //!
 //! - an event has one body, however often it is sent; `created` and `started` come first, one terminal event last;
 //! - `seq` of a stream rises without a gap, but where a dead letter holds what is missing;
-//! - a child comes after its parent (see [`Ledger::records`] for what that means here);
+//! - a child comes after the parent whose values it was made with (`meta.parents`);
 //! - the run counts what was acknowledged and what is dead, and so does its terminal event;
 //! - with [`Ledger::missing`]: what the source served is what was acknowledged or is a dead letter, each once.
 //!
@@ -13,25 +13,31 @@
 
 mod leftovers;
 mod letters;
+mod parents;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, value::RawValue};
 
+use self::parents::Parents;
 pub use self::{leftovers::leftovers, letters::dead_letters};
 use crate::receiver::Delivery;
 
 /// Faults told in words; more are counted.
 const SHOWN_FAULTS: usize = 20;
 
+/// Placeholder → value, as in `meta.parents`.
+pub type ParentValues = BTreeMap<String, Value>;
+
 /// The events of one run.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Acknowledged events in order, as `<name> <id>`; left out are repeats of an id, `created` and `updated`.
     pub events: Vec<String>,
-    /// Acknowledged records by stream, in `seq` order, as the bytes that came. Those with a number in `id` are parents
-    /// of those with the same one in `order`.
+    /// Acknowledged records by stream, in `seq` order, as the bytes that came.
     pub records: BTreeMap<String, Vec<String>>,
+    /// For each of them the values that its request was made with, by placeholder; empty for roots.
+    pub parents: BTreeMap<String, Vec<ParentValues>>,
     /// Records that are in dead letters.
     pub dead: BTreeMap<String, Vec<String>>,
     pub terminal: Value,
@@ -104,12 +110,18 @@ impl Ledger {
 
     /// Reads the deliveries of `run`; what doesn't hold is in `faults`.
     pub fn of(deliveries: &[Delivery], run: &Value, terms: Terms<'_>) -> Self {
-        let mut reading = Reading::new(terms);
-        for delivery in deliveries {
-            let event = delivery.event();
-            if event["payload"]["sync_job_run_id"] == run["id"] {
-                reading.take(delivery, &event);
-            }
+        let of_run: Vec<_> = deliveries
+            .iter()
+            .map(|delivery| (delivery, delivery.event()))
+            .filter(|(_, event)| event["payload"]["sync_job_run_id"] == run["id"])
+            .collect();
+        let with_records = of_run
+            .iter()
+            .filter(|(_, event)| event["payload"]["records"].is_array());
+        let streams = with_records.map(|(_, event)| stream_of(&event["payload"]));
+        let mut reading = Reading::new(terms, streams.collect());
+        for (delivery, event) in &of_run {
+            reading.take(delivery, event);
         }
         reading.end(run)
     }
@@ -128,6 +140,19 @@ impl Ledger {
     /// The acknowledged records of a stream, sorted.
     pub fn sorted(&self, stream: &str) -> Vec<String> {
         sorted(self.records.get(stream).cloned().unwrap_or_default())
+    }
+
+    /// The acknowledged records of a stream by the value of a placeholder, which is a text.
+    pub fn by_parent(&self, stream: &str, placeholder: &str) -> BTreeMap<String, Vec<String>> {
+        let mut grouped: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let records = self.records.get(stream).into_iter().flatten();
+        let parents = self.parents.get(stream).into_iter().flatten();
+        for (record, values) in records.zip(parents) {
+            let value = values.get(placeholder).and_then(Value::as_str);
+            let of_parent = grouped.entry(value.unwrap_or_default().to_owned());
+            of_parent.or_default().push(record.clone());
+        }
+        grouped
     }
 
     /// How what the source `served`, by stream, differs from what was acknowledged or is dead; a sentence each.
@@ -181,25 +206,24 @@ struct Reading {
     bodies: BTreeMap<String, Vec<u8>>,
     acknowledged: BTreeSet<String>,
     created: bool,
-    /// Ids of records that came or are dead.
-    parents: BTreeSet<u64>,
+    parents: Parents,
     /// Stream → `seq` → record that is dead.
     dead: BTreeMap<String, BTreeMap<u64, String>>,
-    /// Stream → `seq` → record that was acknowledged.
-    came: BTreeMap<String, BTreeMap<u64, String>>,
+    /// Stream → `seq` → record that was acknowledged, with the values it was made with.
+    came: BTreeMap<String, BTreeMap<u64, (String, ParentValues)>>,
     /// Stream and `seq` → record in an event that was not acknowledged.
     sent: BTreeMap<(String, u64), String>,
 }
 
 impl Reading {
-    fn new(terms: Terms<'_>) -> Self {
+    fn new(terms: Terms<'_>, streams: BTreeSet<String>) -> Self {
         let mut reading = Self {
             ledger: Ledger::default(),
             partial: terms.partial,
             bodies: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
             created: false,
-            parents: BTreeSet::new(),
+            parents: Parents::new(streams),
             dead: BTreeMap::new(),
             came: BTreeMap::new(),
             sent: BTreeMap::new(),
@@ -211,7 +235,7 @@ impl Reading {
             for (seq, record) in
                 seqs.zip(body["payload"]["records"].as_array().into_iter().flatten())
             {
-                reading.parents.extend(record["id"].as_u64());
+                reading.parents.add(&stream, record.clone());
                 let of_stream = reading.dead.entry(stream.clone()).or_default();
                 of_stream.insert(seq, record.to_string());
             }
@@ -305,7 +329,8 @@ impl Reading {
         let is_dead = |seq: &u64| dead.is_some_and(|dead| dead.contains_key(seq));
         let next = came.last_key_value().map_or(1, |(last, _)| last + 1);
         let gap = (next..first).filter(|seq| !is_dead(seq)).count();
-        came.extend((first..).zip(texts));
+        let values = parents_of(payload, texts.len());
+        came.extend((first..).zip(texts.into_iter().zip(values.iter().cloned())));
         if first < next {
             self.fault(format!("{stream} goes back from seq {next} to {first}"));
         } else if gap > 0 {
@@ -314,13 +339,13 @@ impl Reading {
             ));
         }
         for record in payload["records"].as_array().into_iter().flatten() {
-            self.parents.extend(record["id"].as_u64());
-            if let Some(order) = record["order"].as_u64()
-                && !self.partial
-                && !self.parents.contains(&order)
-            {
+            self.parents.add(&stream, record.clone());
+        }
+        for (placeholder, value) in values.iter().flatten() {
+            // A retry's parents came with another run.
+            if !self.partial && !self.parents.came(placeholder, value) {
                 self.fault(format!(
-                    "a record of {stream} came before its parent {order}"
+                    "a record of {stream} came before its parent, whose {placeholder} is {value}"
                 ));
             }
         }
@@ -337,6 +362,7 @@ impl Reading {
             for (seq, text) in &mut dead {
                 if let Some(bytes) = came
                     .remove(seq)
+                    .map(|(text, _)| text)
                     .or_else(|| self.sent.get(&(stream.clone(), *seq)).cloned())
                 {
                     *text = bytes;
@@ -353,9 +379,9 @@ impl Reading {
             delivered += came.len();
             dead_records += dead.len();
             last_seqs.insert(stream.clone(), last);
-            self.ledger
-                .records
-                .insert(stream.clone(), came.into_values().collect());
+            let (texts, parents) = came.into_values().unzip();
+            self.ledger.records.insert(stream.clone(), texts);
+            self.ledger.parents.insert(stream.clone(), parents);
             self.ledger
                 .dead
                 .insert(stream, dead.into_values().collect());
@@ -415,6 +441,14 @@ fn texts(body: &[u8]) -> serde_json::Result<Vec<String>> {
     let envelope: Envelope<'_> = serde_json::from_slice(body)?;
     let records = envelope.payload.records.iter();
     Ok(records.map(|record| record.get().to_owned()).collect())
+}
+
+/// The values that each of so many records was made with.
+fn parents_of(payload: &Value, records: usize) -> Vec<ParentValues> {
+    let mut values: Vec<ParentValues> =
+        serde_json::from_value(payload["meta"]["parents"].clone()).unwrap_or_default();
+    values.resize_with(records, ParentValues::new);
+    values
 }
 
 /// The stream that a payload is about: the name that a resource has in its job, else the resource.
