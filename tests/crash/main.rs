@@ -25,7 +25,7 @@ use self::{case::Kind, plan::Case, scenarios::Scenario};
 const SIDE_BY_SIDE: usize = 6;
 
 /// Scripts that no scenario comes to, each with why.
-const UNREACHED: [(&str, &str); 5] = [
+const UNREACHED: [(&str, &str); 4] = [
     (
         "push_tasks",
         "only tests and benchmarks push tasks without a run",
@@ -33,10 +33,6 @@ const UNREACHED: [(&str, &str); 5] = [
     (
         "fail_start",
         "a job that can't be planned any more: shared/tests/engine",
-    ),
-    (
-        "finish_task",
-        "the task of a run that is gone: shared/tests/queue.rs",
     ),
     (
         "retry_task",
