@@ -13,7 +13,7 @@ use super::{Lease, LeaseKeeper, Slot, WAITING_PLACES};
 use crate::{
     clock::Timestamp,
     store::{
-        Store,
+        Outage, Store,
         queue::{Claim, LEASE, Queue},
     },
     telemetry::metrics as names,
@@ -58,7 +58,7 @@ impl ClaimLoop {
     async fn run(self, sender: mpsc::Sender<Leased>) {
         let slots = Arc::new(Semaphore::new(self.slots));
         let waiting_room = Arc::new(Semaphore::new(WAITING_PLACES));
-        let mut away = false;
+        let mut outage = Outage::of(format!("claiming {}", self.queue.name()));
         let mut token = Ulid::generate().to_string();
         loop {
             let first = tokio::select! {
@@ -74,7 +74,7 @@ impl ClaimLoop {
                 permits.push(permit);
             }
             let wanted = permits.len();
-            let claimed = if away {
+            let claimed = if outage.is_on() {
                 // The claim that failed may have been made.
                 self.store
                     .claim_again(self.queue, wanted, LEASE, &token)
@@ -85,13 +85,7 @@ impl ClaimLoop {
             let wait = match claimed {
                 Ok(claimed) => {
                     token = Ulid::generate().to_string();
-                    if away {
-                        away = false;
-                        tracing::info!(
-                            queue = self.queue.name(),
-                            "the store is back; claiming goes on"
-                        );
-                    }
+                    outage.over();
                     let found = claimed.tasks.len();
                     let mut tasks = claimed.tasks.into_iter();
                     while let Some(claim) = tasks.next() {
@@ -116,10 +110,7 @@ impl ClaimLoop {
                     claimed.next_timer.unwrap_or(IDLE_LOOK).min(IDLE_LOOK)
                 }
                 Err(error) => {
-                    if !away {
-                        away = true;
-                        tracing::warn!(queue = self.queue.name(), error = %error, "claiming failed; trying again until it works");
-                    }
+                    outage.goes_on(&error);
                     RETRY_DELAY
                 }
             };

@@ -1,5 +1,10 @@
 //! Keeps the leases of tasks in work alive, from a task of its own, so that a
 //! busy worker isn't taken for a dead one.
+//!
+//! While Redis is away nobody can extend, nor rescue. When it is back, leases that ended
+//! meanwhile are extended all the same unless a rescue came first; rescues wait for
+//! that ([`EXTEND_EVERY`], `maintenance.rs` of the worker). A lease that was rescued is
+//! lost: whoever works under it stops, and its token changes nothing any more.
 
 use std::{
     collections::HashMap,
@@ -10,12 +15,14 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{
-    Store,
+    Outage, Store, StoreResult,
     queue::{LEASE, Queue},
 };
 
 /// Leases are extended this often: two attempts may fail before one expires.
-const EXTEND_EVERY: Duration = Duration::from_secs(LEASE.as_secs() / 3);
+pub const EXTEND_EVERY: Duration = Duration::from_secs(LEASE.as_secs() / 3);
+/// Between attempts while Redis is away.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 type Key = (Queue, String);
 
@@ -59,20 +66,34 @@ impl LeaseKeeper {
 
     /// Extends what is held until `stop`; a lease that is gone is marked as lost.
     pub async fn run(&self, store: &Store, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(EXTEND_EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = ticks.tick() => {}
-            }
-            for queue in Queue::ALL {
-                self.extend(store, queue).await;
-            }
+        let mut outage = Outage::of("extending leases");
+        let mut wait = Duration::ZERO;
+        while stop
+            .run_until_cancelled(tokio::time::sleep(wait))
+            .await
+            .is_some()
+        {
+            wait = match self.extend_all(store).await {
+                Ok(()) => {
+                    outage.over();
+                    EXTEND_EVERY
+                }
+                Err(error) => {
+                    outage.goes_on(&error);
+                    RETRY_DELAY
+                }
+            };
         }
     }
 
-    async fn extend(&self, store: &Store, queue: Queue) {
+    async fn extend_all(&self, store: &Store) -> StoreResult<()> {
+        for queue in Queue::ALL {
+            self.extend(store, queue).await?;
+        }
+        Ok(())
+    }
+
+    async fn extend(&self, store: &Store, queue: Queue) -> StoreResult<()> {
         let tasks: Vec<(String, String)> = self
             .entries()
             .iter()
@@ -80,18 +101,12 @@ impl LeaseKeeper {
             .map(|((_, id), entry)| (id.clone(), entry.token.clone()))
             .collect();
         if tasks.is_empty() {
-            return;
+            return Ok(());
         }
-        match store.extend_leases(queue, LEASE, &tasks).await {
-            Ok(lost) => {
-                for id in lost {
-                    self.mark_lost(queue, &id, &tasks);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(queue = queue.name(), error = %error, "leases could not be extended");
-            }
+        for id in store.extend_leases(queue, LEASE, &tasks).await? {
+            self.mark_lost(queue, &id, &tasks);
         }
+        Ok(())
     }
 
     /// A lease may have ended, or changed hands, since `asked` was collected.

@@ -15,6 +15,6 @@ pub mod task;
 mod wake;
 
 pub use claim_loop::{ClaimLoop, Leased};
-pub use leases::{Lease, LeaseKeeper};
+pub use leases::{EXTEND_EVERY, Lease, LeaseKeeper};
 pub use slot::{Slot, WAITING_PLACES};
 pub use wake::WakeListener;

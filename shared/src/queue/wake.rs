@@ -5,6 +5,10 @@
 //! push slips through between looking and waiting. A message can still be lost
 //! with the connection; after each reconnect all loops look again, and they look
 //! once in a while anyway.
+//!
+//! A connection on which nothing is asked doesn't notice that its peer is gone, or
+//! isn't the master any more. So the channel is subscribed anew whenever the
+//! connection on which the process asks was replaced.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +16,7 @@ use futures::StreamExt;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{Store, queue::Queue};
+use crate::store::{Outage, Store, queue::Queue};
 
 const RECONNECT_DELAY: Duration = Duration::from_millis(500);
 
@@ -43,24 +47,31 @@ impl WakeListener {
 
     /// Listens until `stop`.
     pub async fn run(&self, store: &Store, stop: CancellationToken) {
+        let mut outage = Outage::of("listening for wake-ups");
+        let mut replacements = store.replacements();
         while !stop.is_cancelled() {
+            replacements.mark_unchanged();
             match store.subscribe_wake().await {
                 Ok(mut messages) => {
+                    outage.over();
                     self.wake_all();
                     loop {
                         tokio::select! {
                             () = stop.cancelled() => return,
+                            // The sender lives as long as the store.
+                            _ = replacements.changed() => break,
                             message = messages.next() => match message.as_deref().map(Queue::from_name) {
                                 Some(Some(queue)) => self.of(queue).notify_one(),
                                 Some(None) => {}
-                                None => break,
+                                None => {
+                                    outage.goes_on(&"the connection was closed");
+                                    break;
+                                }
                             },
                         }
                     }
                 }
-                Err(error) => {
-                    tracing::debug!(error = %error, "the wake channel can't be listened to");
-                }
+                Err(error) => outage.goes_on(&error),
             }
             tokio::select! {
                 () = stop.cancelled() => return,

@@ -21,7 +21,7 @@ use redis::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Page, PageRequest, Store, StoreError, StoreResult, queue::millis};
+use super::{Outage, Page, PageRequest, Store, StoreError, StoreResult, queue::millis};
 use crate::{
     failure::FailurePoint,
     ids::{EventId, RunId, WebhookId},
@@ -102,7 +102,7 @@ impl AttemptWriter {
     /// Writes until `stop`, then what is left, up to the first failure.
     pub async fn run(mut self, store: &Store, stop: CancellationToken) {
         let mut taken = Vec::with_capacity(WRITTEN_AT_ONCE);
-        let mut told = false;
+        let mut outage = Outage::of("logging attempts at delivering");
         loop {
             let next = self.queue.recv_many(&mut taken, WRITTEN_AT_ONCE);
             if stop
@@ -112,13 +112,12 @@ impl AttemptWriter {
             {
                 break;
             }
-            let written = self.write(store, &mut taken).await;
-            if let Err(error) = &written
-                && !told
-            {
-                tracing::warn!(%error, "attempts at delivering can't be logged; they are counted as lost");
+            match self.write(store, &mut taken).await {
+                Ok(()) => {
+                    outage.over();
+                }
+                Err(error) => outage.goes_on(&error),
             }
-            told = written.is_err();
         }
         self.queue.close();
         while self.queue.recv_many(&mut taken, WRITTEN_AT_ONCE).await > 0 {

@@ -1,29 +1,18 @@
-//! The connection to Redis, and the checks made of it at boot.
+//! The store's handle, the checks made of Redis at boot, and the channel that wakes
+//! workers.
 //!
-//! One multiplexed connection a process: concurrent calls share it and are
-//! pipelined. It reconnects by itself in the background; while it is away, calls
-//! fail within [`RESPONSE_TIMEOUT`].
+//! One connection a process ([`Link`]), and one more for the channel.
 
 use std::{pin::Pin, time::Duration};
 
 use futures::{Stream, StreamExt};
-use redis::{
-    AsyncCommands, Client, InfoDict,
-    aio::{ConnectionManager, ConnectionManagerConfig},
+use redis::{AsyncCommands, Client, InfoDict};
+use tokio::sync::watch;
+
+use super::{
+    Link, StoreError, StoreResult, keys::Keys, link::CONNECT_TIMEOUT, queue::millis, scripts,
 };
 
-use super::{StoreError, StoreResult, keys::Keys, queue::millis, scripts};
-
-/// A call that takes longer fails as unavailable. Scripts take microseconds;
-/// what this bounds is a Redis that hangs or a network that swallows packets.
-pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Making a connection takes no longer than this.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Between two attempts to reconnect.
-const RECONNECT_DELAY: Duration = Duration::from_millis(50);
-const MAX_RECONNECT_DELAY: Duration = Duration::from_millis(500);
-/// Attempts within one call before it fails; the next call starts anew.
-const RECONNECT_ATTEMPTS: usize = 2;
 /// Share of `maxmemory` above which nothing is fetched.
 const FULL_SHARE: f64 = 0.8;
 /// How long the mark holds without being renewed.
@@ -36,7 +25,7 @@ const OLDEST_MAJOR_VERSION: u32 = 7;
 #[derive(Clone)]
 pub struct Store {
     client: Client,
-    connection: ConnectionManager,
+    link: Link,
     keys: Keys,
 }
 
@@ -67,16 +56,9 @@ impl Store {
     pub fn open(url: &str, prefix: &str) -> StoreResult<Self> {
         let client = Client::open(url)
             .map_err(|error| StoreError::Unsafe(format!("the Redis URL can't be used: {error}")))?;
-        let config = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(RESPONSE_TIMEOUT))
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_min_delay(RECONNECT_DELAY)
-            .set_max_delay(MAX_RECONNECT_DELAY)
-            .set_number_of_retries(RECONNECT_ATTEMPTS);
-        let connection = ConnectionManager::new_lazy_with_config(client.clone(), config)?;
         Ok(Self {
+            link: Link::new(client.clone()),
             client,
-            connection,
             keys: Keys::new(prefix),
         })
     }
@@ -88,18 +70,23 @@ impl Store {
 
     /// A handle on the shared connection.
     #[must_use]
-    pub fn connection(&self) -> ConnectionManager {
-        self.connection.clone()
+    pub fn connection(&self) -> Link {
+        self.link.clone()
     }
 
-    /// Answers when Redis does.
+    /// Changes whenever the shared connection was replaced. Who holds a connection
+    /// beside it, on which nothing is asked, learns from that when to replace it too.
+    #[must_use]
+    pub fn replacements(&self) -> watch::Receiver<u64> {
+        self.link.replacements()
+    }
+
+    /// Answers when Redis can carry out steps; one that is full can.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn ping(&self) -> StoreResult<()> {
-        let _pong: String = redis::cmd("PING")
-            .query_async(&mut self.connection())
-            .await?;
+        let _one: u8 = self.invoke(&self.call(&scripts::PROBE)).await?;
         Ok(())
     }
 
@@ -186,15 +173,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn subscribe_wake(&self) -> StoreResult<RedisSubscription> {
-        let connecting = self.client.get_async_pubsub();
-        let mut pubsub = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+        let subscribing = async {
+            let mut pubsub = self.client.get_async_pubsub().await?;
+            pubsub.subscribe(self.keys.wake_channel()).await?;
+            Ok::<_, redis::RedisError>(pubsub)
+        };
+        let pubsub = tokio::time::timeout(CONNECT_TIMEOUT, subscribing)
             .await
-            .map_err(|_| {
-                StoreError::from(redis::RedisError::from(std::io::Error::from(
-                    std::io::ErrorKind::TimedOut,
-                )))
-            })??;
-        pubsub.subscribe(self.keys.wake_channel()).await?;
+            .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))?;
         Ok(Box::pin(pubsub.into_on_message().filter_map(
             |message| async move { message.get_payload::<String>().ok() },
         )))

@@ -2,8 +2,9 @@
 //!
 //! Redis is the only store and the only authority. Whatever must happen together
 //! happens in one script (`lua/`), whose typed wrapper is in `scripts.rs`; all keys
-//! are built in [`keys`]. A lost connection is re-established by itself; a call
-//! made meanwhile ends in [`StoreError::Unavailable`], never in a hang.
+//! are built in [`keys`]. A connection that is of no more use is replaced by itself
+//! (`link.rs`); a call made meanwhile ends in [`StoreError::Unavailable`], never in a
+//! hang.
 
 pub mod accounts;
 pub mod attempts;
@@ -16,8 +17,10 @@ pub mod effects;
 pub mod fetches;
 pub mod idempotency;
 pub mod keys;
+mod link;
 mod object_keys;
 pub mod objects;
+mod outage;
 mod page;
 pub mod queue;
 pub mod redrives;
@@ -25,11 +28,14 @@ pub mod runs;
 mod scripts;
 pub mod states;
 pub mod tokens;
+mod unavailable;
 pub mod webhooks;
 pub mod workflow_runs;
 
 pub use connection::{BootCheck, RedisSubscription, Store};
 pub use documents::document_hash;
+pub use link::Link;
+pub use outage::Outage;
 pub use page::{Page, PageRequest};
 pub use scripts::SCRIPT_NAMES;
 
@@ -50,25 +56,9 @@ pub enum StoreError {
 
 impl From<redis::RedisError> for StoreError {
     fn from(error: redis::RedisError) -> Self {
-        use redis::{ErrorKind, ServerErrorKind};
-        let passing = match error.kind() {
-            ErrorKind::Io
-            | ErrorKind::Parse
-            | ErrorKind::Client
-            | ErrorKind::AuthenticationFailed
-            // `OOM`, `MISCONF` and `NOREPLICAS` have no kind of their own.
-            | ErrorKind::Extension => true,
-            ErrorKind::Server(kind) => !matches!(kind, ServerErrorKind::ResponseError),
-            _ => error.is_io_error() || error.is_timeout(),
-        };
-        let out_of_memory = error
-            .code()
-            .is_some_and(|code| matches!(code, "OOM" | "MISCONF" | "NOREPLICAS"))
-            || error.to_string().contains("OOM command not allowed");
-        if passing || out_of_memory {
-            Self::Unavailable(error)
-        } else {
-            Self::Unexpected(error.to_string())
+        match unavailable::reason(&error) {
+            Some(_) => Self::Unavailable(error),
+            None => Self::Unexpected(error.to_string()),
         }
     }
 }

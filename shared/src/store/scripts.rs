@@ -59,6 +59,7 @@ scripts! {
     (IS_OVER, allowed, ["clock", "queue", "timeline", "flow"], "is_over");
     (UNPARK, allowed, ["clock", "queue", "timeline", "flow"], "unpark");
     (MARK_FULL, allowed, [], "mark_full");
+    (PROBE, allowed, [], "probe");
     (CREATE_RUN, refused, ["clock", "queue", "timeline", "mutex", "flow", "stream", "index", "accept"], "create_run");
     (START_RUN, refused, [
         "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
@@ -132,7 +133,7 @@ scripts! {
     ], "cron_fail");
     (CRON_DROP, allowed, ["cron"], "cron_drop");
     (WORKFLOW_RUN_PUT, allowed, ["queue", "index"], "workflow_run_put");
-    (BOOTSTRAP, refused, [], "bootstrap");
+    (BOOTSTRAP, allowed, [], "bootstrap");
     (ENVIRONMENT_CREATE, refused, [], "environment_create");
     (TOKEN_CREATE, refused, [], "token_create");
     (IDEMPOTENCY_RESERVE, refused, ["clock"], "idempotency_reserve");

@@ -47,6 +47,8 @@ pub const DROPPED_EVENTS: &str = "syncline_dropped_events";
 
 /// Share of `maxmemory` that Redis has in use; absent without a limit.
 pub const STORE_MEMORY_SHARE: &str = "syncline_store_memory_share";
+/// Calls that Redis did not carry out; label [`REASON`].
+pub const STORE_FAILURES: &str = "syncline_store_failures_total";
 /// Time of one request to the API.
 pub const HTTP_DURATION: &str = "syncline_http_request_seconds";
 
@@ -54,6 +56,8 @@ pub const HTTP_DURATION: &str = "syncline_http_request_seconds";
 pub const QUEUE: &str = "queue";
 /// Label: how it ended, a word of a small closed set.
 pub const OUTCOME: &str = "outcome";
+/// Label: why it was not done, a word of a small closed set.
+pub const REASON: &str = "reason";
 
 /// Upper bounds in seconds, for what takes a round trip to Redis or a wake-up.
 const SHORT_BUCKETS: &[f64] = &[
@@ -159,6 +163,10 @@ fn describe() {
     describe_gauge!(DELAYED_TASKS, "Tasks that wait for a time.");
     describe_gauge!(CLAIMED_TASKS, "Tasks that are in work.");
     describe_gauge!(STORE_MEMORY_SHARE, "Share of Redis's memory limit in use.");
+    describe_counter!(
+        STORE_FAILURES,
+        "Calls that Redis did not carry out, by reason."
+    );
     describe_histogram!(HTTP_DURATION, Unit::Seconds, "Time of one API request.");
     describe_gauge!(
         UNDELIVERED_BYTES,
