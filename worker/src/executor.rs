@@ -25,11 +25,13 @@ use tracing::Instrument;
 
 use crate::{
     context::{Context, LoadError},
-    tasks::{deliver, fetch, redrive, start_run, start_workflows},
+    tasks::{deliver, fetch, patience::until_available, redrive, start_run, start_workflows},
 };
 
 /// Before a task that failed for a reason of ours is tried again.
 const OWN_FAULT_DELAY: Duration = Duration::from_secs(5);
+/// Before a task that only missed the store is offered again; that says nothing about the task.
+const STORE_DELAY: Duration = Duration::from_secs(1);
 /// Before a task of a kind unknown here is offered again, to a newer worker perhaps.
 const UNKNOWN_KIND_DELAY: Duration = Duration::from_secs(30);
 
@@ -51,19 +53,14 @@ impl Executor {
         let work =
             execute(self.context.clone(), claim.clone(), leased.slot.clone()).instrument(span);
         // Spawned, so that tasks use all cores; aborted when this future is dropped.
-        let mut work = AbortOnDropHandle::new(tokio::spawn(work));
+        let work = AbortOnDropHandle::new(tokio::spawn(work));
         let outcome = tokio::select! {
-            ended = &mut work => match ended {
-                Ok(Ok(word)) => word,
-                Ok(Err(error)) => self.failed(&claim, &error).await,
-                Err(panic) => self.panicked(&claim, &panic).await,
-            },
+            outcome = self.settled(&claim, work) => outcome,
             () = leased.lease.lost() => {
-                tracing::warn!(queue = self.queue.name(), task.id = %claim.id, "the lease was lost; the task goes on elsewhere");
+                tracing::info!(queue = self.queue.name(), task.id = %claim.id, "the lease is gone; the task goes on elsewhere, or ended with a step whose answer got lost");
                 "lease_lost"
             }
             () = self.abandon.cancelled() => {
-                drop(work);
                 self.hand_back(&claim).await;
                 "handed_back"
             }
@@ -74,27 +71,40 @@ impl Executor {
             .record(began.elapsed().as_secs_f64());
     }
 
-    async fn failed(&self, claim: &Claim, error: &LoadError) -> &'static str {
-        tracing::error!(queue = self.queue.name(), task.id = %claim.id, error = %error, "a task failed and will be tried again");
-        let counts = match error {
-            // Says nothing about the task.
-            LoadError::Store(StoreError::Unavailable(_)) => CountsAs::Nothing,
-            _ => CountsAs::Attempt,
-        };
-        self.retry(claim, counts).await;
-        "error"
+    /// The end of the work, told to the store where it wasn't yet.
+    async fn settled(
+        &self,
+        claim: &Claim,
+        work: AbortOnDropHandle<Result<&'static str, LoadError>>,
+    ) -> &'static str {
+        let queue = self.queue.name();
+        match work.await {
+            Ok(Ok(word)) => word,
+            // The loops say so; a line for each task would say nothing new.
+            Ok(Err(LoadError::Store(error @ StoreError::Unavailable(_)))) => {
+                tracing::debug!(queue, task.id = %claim.id, error = %error, "a task waits for the store");
+                self.delay(claim, STORE_DELAY, CountsAs::Nothing).await;
+                "store_away"
+            }
+            Ok(Err(error)) => {
+                tracing::error!(queue, task.id = %claim.id, error = %error, "a task failed and will be tried again");
+                self.delay(claim, OWN_FAULT_DELAY, CountsAs::Attempt).await;
+                "error"
+            }
+            Err(panic) => {
+                tracing::error!(queue, task.id = %claim.id, error = %panic, "a task crashed and will be tried again");
+                self.delay(claim, OWN_FAULT_DELAY, CountsAs::Crash).await;
+                "crashed"
+            }
+        }
     }
 
-    async fn panicked(&self, claim: &Claim, panic: &tokio::task::JoinError) -> &'static str {
-        tracing::error!(queue = self.queue.name(), task.id = %claim.id, error = %panic, "a task crashed and will be tried again");
-        self.retry(claim, CountsAs::Crash).await;
-        "crashed"
-    }
-
-    async fn retry(&self, claim: &Claim, counts: CountsAs) {
+    /// As long as the store is away the lease is kept, so that the task isn't taken for one that killed its worker.
+    async fn delay(&self, claim: &Claim, delay: Duration, counts: CountsAs) {
         let store = &self.context.store;
-        let delayed =
-            store.delay_task(self.queue, &claim.id, &claim.token, OWN_FAULT_DELAY, counts);
+        let delayed = until_available(|| {
+            store.delay_task(self.queue, &claim.id, &claim.token, delay, counts)
+        });
         if let Err(error) = delayed.await {
             tracing::warn!(task.id = %claim.id, error = %error, "the task is left to its lease");
         }

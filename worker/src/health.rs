@@ -77,7 +77,10 @@ async fn answer(
         "/livez" => text(StatusCode::OK, "ok\n"),
         "/readyz" => match tokio::time::timeout(READY_DEADLINE, store.ping()).await {
             Ok(Ok(())) => text(StatusCode::OK, "ok\n"),
-            _ => text(StatusCode::SERVICE_UNAVAILABLE, "Redis can't be reached\n"),
+            _ => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Redis can't be reached, or takes no steps\n",
+            ),
         },
         "/metrics" => {
             let mut response = Response::new(Full::from(metrics.render()));

@@ -3,12 +3,13 @@
 //! work in one script, so a second call does nothing. (Delayed tasks are promoted
 //! by the claims themselves.)
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::gauge;
 use shared::{
     failure::FailurePoint,
-    store::{Store, StoreResult, queue::Queue},
+    queue::EXTEND_EVERY,
+    store::{Outage, Store, StoreResult, queue::Queue},
     telemetry::metrics as names,
 };
 use tokio_util::sync::CancellationToken;
@@ -18,37 +19,50 @@ const EVERY: Duration = Duration::from_secs(2);
 /// Runs that are failed in one pass because they last too long.
 const OVERDUE_AT_ONCE: usize = 100;
 
-/// Passes until `stop`; while Redis is away they wait for it.
-pub async fn run(store: &Store, stop: CancellationToken) {
+/// After an outage that was longer there may be leases that ended because nobody could extend them: each had twice
+/// that left when it began, and a pass may have hung for a while before it was noticed.
+const LONG_OUTAGE: Duration = EXTEND_EVERY;
+
+/// Passes until `stop`; while Redis is away they wait for it. `was_away`: it has only just come back.
+///
+/// Leases that ended while Redis was away belong to workers that live and will extend them, so rescues wait for as
+/// long as that takes.
+pub async fn run(store: &Store, was_away: bool, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut failing = false;
+    let mut outage = Outage::of("maintenance");
+    let mut rescue_from = Instant::now();
+    if was_away {
+        rescue_from += EXTEND_EVERY;
+    }
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        match pass(store).await {
-            Ok(()) => failing = false,
-            Err(error) if !failing => {
-                failing = true;
-                tracing::warn!(error = %error, "maintenance failed; trying again until it works");
+        let rescues = !outage.is_on() && Instant::now() >= rescue_from;
+        match pass(store, rescues).await {
+            Ok(()) => {
+                if outage.over().is_some_and(|lasted| lasted > LONG_OUTAGE) {
+                    rescue_from = Instant::now() + EXTEND_EVERY;
+                }
             }
-            Err(_) => {}
+            Err(error) => outage.goes_on(&error),
         }
     }
 }
 
-async fn pass(store: &Store) -> StoreResult<()> {
+async fn pass(store: &Store, rescues: bool) -> StoreResult<()> {
     FailurePoint::MaintenanceBegun.reach()?;
+    // First, since it changes nothing that matters: what is sent to a Redis that hangs is carried out when it goes on,
+    // and a rescue would then come before anybody could extend a lease.
+    if let Some(share) = store.mark_when_full().await? {
+        gauge!(names::STORE_MEMORY_SHARE).set(share);
+    }
+    if rescues {
+        rescue(store).await?;
+    }
     for queue in Queue::ALL {
-        for id in store.rescue_expired(queue).await? {
-            tracing::warn!(
-                queue = queue.name(),
-                task.id = id,
-                "a lease had expired; the task is ready again"
-            );
-        }
         let measured = store.queue_gauges(queue).await?;
         let name = queue.name();
         #[expect(
@@ -67,15 +81,25 @@ async fn pass(store: &Store) -> StoreResult<()> {
     gauge!(names::UNDELIVERED_BYTES).set(store.undelivered_bytes().await? as f64);
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     gauge!(names::DROPPED_EVENTS).set(store.dropped_events().await? as f64);
-    if let Some(share) = store.mark_when_full().await? {
-        gauge!(names::STORE_MEMORY_SHARE).set(share);
-    }
     for run in store.runs().fail_overdue(OVERDUE_AT_ONCE).await? {
         tracing::warn!(run.id = run, "a run lasted longer than it may, and failed");
     }
     let unparked = store.unpark().await?;
     if unparked > 0 {
         tracing::info!(tasks = unparked, "parked fetches go on");
+    }
+    Ok(())
+}
+
+async fn rescue(store: &Store) -> StoreResult<()> {
+    for queue in Queue::ALL {
+        for id in store.rescue_expired(queue).await? {
+            tracing::warn!(
+                queue = queue.name(),
+                task.id = id,
+                "a lease had expired; the task is ready again"
+            );
+        }
     }
     Ok(())
 }

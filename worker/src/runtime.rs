@@ -19,7 +19,7 @@ use shared::{
         ClaimLoop, LeaseKeeper, Leased, WAITING_PLACES, WakeListener, apalis_backend::QueueBackend,
     },
     seal::Sealer,
-    store::{Store, StoreError, attempts::attempt_log, queue::Queue},
+    store::{Outage, Store, StoreError, attempts::attempt_log, queue::Queue},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -47,9 +47,9 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
     let catalog = Catalog::new(documents(settings.integrations_dir.as_deref())?)?;
     let store = Store::open(settings.redis_url.expose(), &settings.key_prefix)?;
     let health = health::start(&settings, store.clone(), shutdown.clone()).await?;
-    if !await_store(&store, &shutdown).await? {
+    let Some(was_away) = await_store(&store, &shutdown).await? else {
         return Ok(());
-    }
+    };
 
     let retention_days = settings.retention_days;
     let (attempts, attempt_writer) = attempt_log(retention_days);
@@ -75,7 +75,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
         let (store, stop) = (context.store.clone(), background.clone());
         helpers.spawn(async move { attempt_writer.run(&store, stop).await });
         let (store, stop) = (context.store.clone(), shutdown.clone());
-        helpers.spawn(async move { maintenance::run(&store, stop).await });
+        helpers.spawn(async move { maintenance::run(&store, was_away, stop).await });
         helpers.spawn(cron::run(context.clone(), shutdown.clone()));
     }
 
@@ -150,27 +150,22 @@ async fn drain(shutdown: CancellationToken, abandon: CancellationToken, budget: 
     tokio::time::sleep(HAND_BACK).await;
 }
 
-/// Waits for Redis and checks it; false when asked to stop meanwhile.
-async fn await_store(store: &Store, shutdown: &CancellationToken) -> anyhow::Result<bool> {
-    let mut told = false;
+/// Waits for Redis and checks it; whether it had to be waited for. `None` when asked to stop meanwhile.
+async fn await_store(store: &Store, shutdown: &CancellationToken) -> anyhow::Result<Option<bool>> {
+    let mut outage = Outage::of("looking for Redis");
     loop {
         match store.check().await {
             Ok(check) => {
                 for warning in check.warnings {
                     tracing::warn!("{warning}");
                 }
-                return Ok(true);
+                return Ok(Some(outage.over().is_some()));
             }
-            Err(error @ StoreError::Unavailable(_)) => {
-                if !told {
-                    told = true;
-                    tracing::warn!(error = %error, "waiting for Redis");
-                }
-            }
+            Err(error @ StoreError::Unavailable(_)) => outage.goes_on(&error),
             Err(error) => return Err(error.into()),
         }
         tokio::select! {
-            () = shutdown.cancelled() => return Ok(false),
+            () = shutdown.cancelled() => return Ok(None),
             () = tokio::time::sleep(BOOT_RETRY) => {}
         }
     }

@@ -23,7 +23,7 @@ use shared::{
         run::{RunSpec, Trigger},
     },
     store::{
-        StoreError, StoreResult,
+        Outage, StoreError, StoreResult,
         cron::{Advance, DueTrigger, Fired},
         effects::Effect,
     },
@@ -45,7 +45,7 @@ const FAILED: &str = "sync_job_cron_trigger:failed";
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut failing = false;
+    let mut outage = Outage::of("firing cron triggers");
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -54,16 +54,13 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         while !stop.is_cancelled() {
             match pass(&context).await {
                 Ok(claimed) => {
-                    failing = false;
+                    outage.over();
                     if claimed < AT_ONCE {
                         break;
                     }
                 }
                 Err(error) => {
-                    if !failing {
-                        failing = true;
-                        tracing::warn!(error = %error, "cron triggers can't be fired; trying again until it works");
-                    }
+                    outage.goes_on(&error);
                     break;
                 }
             }
