@@ -18,7 +18,7 @@ use shared::{
     config::Settings,
     http::{Outbound, TargetPolicy},
     seal::Sealer,
-    store::{Store, StoreError, tokens::Bootstrap},
+    store::{Outage, Store, StoreError, StoreResult, tokens::Bootstrap},
     telemetry::metrics_handle,
 };
 use tokio::sync::Semaphore;
@@ -31,6 +31,8 @@ use crate::{
 
 /// Between two attempts to reach Redis at the start.
 const BOOT_RETRY: Duration = Duration::from_secs(1);
+/// Between two looks at whether Redis still takes steps.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 /// Serves the API on `listener` until `shutdown`, then drains within the drain budget.
 ///
@@ -88,12 +90,12 @@ pub async fn run(
     let serving = app::serve_ports(state, ports, settings.drain, shutdown.clone());
     let upkeep = tokio::spawn(metrics.keep_bounded(shutdown.clone()));
     let preparing = async {
-        if await_store(&store, &shutdown).await? {
-            bootstrap(&store, &settings).await?;
+        if await_store(&store, &settings, &shutdown).await? {
             checked.store(true, Ordering::Release);
             tracing::info!("the API is ready");
+            watch(&store, &shutdown).await;
         }
-        // Ready: the server's end, which follows in time, is the result.
+        // The server's end, which follows in time, is the result.
         std::future::pending::<anyhow::Result<()>>().await
     };
     let ended = tokio::select! {
@@ -108,23 +110,20 @@ pub async fn run(
     ended
 }
 
-/// Waits for Redis and checks it; false when asked to stop meanwhile.
-async fn await_store(store: &Store, shutdown: &CancellationToken) -> anyhow::Result<bool> {
-    let mut told = false;
+/// Waits for Redis and prepares it; false when asked to stop meanwhile.
+async fn await_store(
+    store: &Store,
+    settings: &Settings,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<bool> {
+    let mut outage = Outage::of("preparing the store");
     loop {
-        match store.check().await {
-            Ok(check) => {
-                for warning in check.warnings {
-                    tracing::warn!("{warning}");
-                }
+        match prepare(store, settings).await {
+            Ok(()) => {
+                outage.over();
                 return Ok(true);
             }
-            Err(error @ StoreError::Unavailable(_)) => {
-                if !told {
-                    told = true;
-                    tracing::warn!(%error, "waiting for Redis");
-                }
-            }
+            Err(error @ StoreError::Unavailable(_)) => outage.goes_on(&error),
             Err(error) => return Err(error.into()),
         }
         if shutdown
@@ -137,7 +136,35 @@ async fn await_store(store: &Store, shutdown: &CancellationToken) -> anyhow::Res
     }
 }
 
-async fn bootstrap(store: &Store, settings: &Settings) -> anyhow::Result<()> {
+/// Looks after the store until `shutdown`: without requests nobody would notice that the connection is to a Redis that
+/// isn't the master any more, and requests that only read would be answered with what that one has.
+async fn watch(store: &Store, shutdown: &CancellationToken) {
+    let mut outage = Outage::of("reaching the store");
+    while shutdown
+        .run_until_cancelled(tokio::time::sleep(WATCH_EVERY))
+        .await
+        .is_some()
+    {
+        match store.ping().await {
+            Ok(()) => {
+                outage.over();
+            }
+            Err(error) => outage.goes_on(&error),
+        }
+    }
+}
+
+/// A Redis that loads its file answers the check and nothing else.
+async fn prepare(store: &Store, settings: &Settings) -> StoreResult<()> {
+    let check = store.check().await?;
+    bootstrap(store, settings).await?;
+    for warning in check.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
+}
+
+async fn bootstrap(store: &Store, settings: &Settings) -> StoreResult<()> {
     let Some(token) = &settings.bootstrap_token else {
         return Ok(());
     };
