@@ -149,24 +149,6 @@ async fn a_request_that_takes_longer_than_a_lease_is_made_once() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_redis_comes_back_with_everything_and_the_run_goes_on_by_itself() -> Result<()> {
-    let mut sync = Syncing::of(slow_shop()?, Setup::default()).await?;
-    let run = sync.start_run().await?;
-    in_the_middle(&sync, &run).await?;
-    sync.stack.redis.kill()?;
-    let (status, answer) = sync
-        .rest
-        .call(reqwest::Method::GET, "/sync-job", None)
-        .await?;
-    assert_eq!(
-        (status.as_u16(), answer["error"]["code"].as_str()),
-        (503, Some("store_unavailable"))
-    );
-    sync.stack.redis.restart()?;
-    complete(&sync, &run).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_worker_hands_its_tasks_over_without_waiting_for_leases() -> Result<()> {
     let settings = &[("SYNCLINE_DRAIN_SECONDS", "5")];
     let mut sync = Syncing::of(

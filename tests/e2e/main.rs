@@ -17,6 +17,8 @@ mod once_and_in_order;
 mod promises;
 mod receiver_down;
 mod receiver_kit;
+mod redis_answers;
+mod redis_away;
 mod reference;
 mod signing;
 mod workflows;

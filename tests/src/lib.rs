@@ -3,6 +3,7 @@
 //! Processes and stand-ins are blocking and built on threads: what is under test has its own processes, and a harness
 //! that needs no runtime works in every kind of test. Only the REST client is asynchronous.
 
+pub mod forwarder;
 pub mod http;
 pub mod ledger;
 pub mod process;
