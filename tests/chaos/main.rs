@@ -19,7 +19,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use syncline_tests::stack::Stack;
+use syncline_tests::{redis::PrivateRedis, stack::Stack};
 
 use self::{faults::Chaos, load::Load};
 
@@ -53,10 +53,10 @@ async fn main() -> Result<ExitCode> {
         arguments.minutes, arguments.records
     );
     // What a worker that stops is at is left to others after a second.
-    let stack = Stack::start_with(
-        WORKERS,
-        &[("SYNCLINE_LOG", "warn"), ("SYNCLINE_DRAIN_SECONDS", "1")],
-    )?;
+    let settings = [("SYNCLINE_LOG", "warn"), ("SYNCLINE_DRAIN_SECONDS", "1")];
+    // With `everysec` Redis may put off writing what it answered while its disk is busy.
+    let redis = PrivateRedis::start_with(&[("appendfsync", "always")])?;
+    let stack = Stack::start_over(redis, WORKERS, &settings, 1)?;
     let load = Load::prepare(&stack, arguments.records).await?;
     let receivers = load.receivers();
     let ended = Arc::new(AtomicBool::new(false));

@@ -68,8 +68,11 @@ impl World {
             environment.push(("TEST_FAILURE", failure));
         }
         environment.extend(settings);
-        // So that workers look how full it is.
-        let redis = PrivateRedis::start_with(&[("maxmemory", "1gb")])?;
+        // So that workers look how full it is. With `everysec` Redis may put off writing what it answered while its disk is
+        // busy, which a kill of it would lose.
+        let always = matches!(crash, Some(crash) if crash.kind == Kind::Redis);
+        let fsync = if always { "always" } else { "everysec" };
+        let redis = PrivateRedis::start_with(&[("maxmemory", "1gb"), ("appendfsync", fsync)])?;
         let redis_url = redis.url();
         let shop = Arc::new(Shop::default());
         let (source, receiver) = (shop.source()?, Arc::new(Receiver::start()?));
