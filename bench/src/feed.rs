@@ -163,6 +163,8 @@ impl Feed {
             run: run_of(claim)?,
             started: "{}".to_owned(),
             fetch_limit: FETCH_LIMIT,
+            pace: None,
+            shared_budget: None,
             nodes: &[node],
             roots: vec![(0, FetchBody::default().to_json())],
         };

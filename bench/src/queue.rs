@@ -20,6 +20,8 @@ const AT_ONCE: usize = 25;
 const CLAIMERS: usize = 4;
 /// Lanes the tasks are spread over.
 const LANES: usize = 10;
+/// They are all of one environment, as those of a single tenant.
+const ENVIRONMENT: &str = "bench";
 const PUSHED_AT_ONCE: usize = 1_000;
 const BACKLOGS: [(usize, &str); 2] = [
     (100, "claim + commit, 100 queued"),
@@ -112,7 +114,7 @@ async fn push(store: &Store, lane: usize, first: usize, count: usize) -> Result<
     if !tasks.is_empty() {
         let lane = format!("lane-{lane}");
         store
-            .push_tasks(Queue::Deliveries, &lane, 1_000, &tasks)
+            .push_tasks(Queue::Deliveries, ENVIRONMENT, &lane, 1_000, &tasks)
             .await?;
     }
     Ok(())

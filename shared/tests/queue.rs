@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use redis::AsyncCommands;
 use shared::{
+    ids::EnvironmentId,
+    model::token::EnvironmentLimits,
     store::{
         Store,
         queue::{Claim, CountsAs, Held, LEASE, Queue},
@@ -14,12 +16,16 @@ use shared::{
 const QUEUE: Queue = Queue::Deliveries;
 
 async fn push(store: &Store, lane: &str, limit: u32, ids: &[&str]) {
+    push_of(store, "env", lane, limit, ids).await;
+}
+
+async fn push_of(store: &Store, environment: &str, lane: &str, limit: u32, ids: &[&str]) {
     let tasks: Vec<_> = ids
         .iter()
         .map(|id| ((*id).to_owned(), format!("body of {id}")))
         .collect();
     store
-        .push_tasks(QUEUE, lane, limit, &tasks)
+        .push_tasks(QUEUE, environment, lane, limit, &tasks)
         .await
         .expect("pushed");
 }
@@ -73,6 +79,223 @@ async fn lanes_take_turns_however_long_one_of_them_is() {
     push(&store, "short", 100, &["short-0"]).await;
     let claimed = claim(&store, 10).await;
     assert!(ids(&claimed).contains(&"short-0"), "{:?}", ids(&claimed));
+}
+
+#[tokio::test]
+async fn an_environment_of_many_accounts_gets_no_more_turns_than_one_of_a_single_account() {
+    let store = testing::redis::store();
+    for lane in 0..50 {
+        let (lane, id) = (format!("many-{lane}"), format!("many-{lane}-task"));
+        push_of(&store, "many", &lane, 8, &[&id]).await;
+    }
+    let single: Vec<String> = (0..10).map(|i| format!("single-{i}")).collect();
+    let single: Vec<&str> = single.iter().map(String::as_str).collect();
+    // One of its tasks takes a turn at a time.
+    push_of(&store, "single", "single", 1, &single).await;
+    let mut claims = 0;
+    for next in &single {
+        let mut ids_of_claim = Vec::new();
+        while !ids_of_claim.iter().any(|id: &String| id == next) {
+            let claimed = claim(&store, 1).await;
+            claims += claimed.len();
+            ids_of_claim.extend(claimed.iter().map(|task| task.id.clone()));
+            assert!(
+                ids_of_claim.len() <= 3,
+                "{next} waits behind {ids_of_claim:?}"
+            );
+            if let Some(done) = claimed.iter().find(|task| task.id == *next) {
+                let done = store.finish_task(QUEUE, &done.id, &done.token).await;
+                assert_eq!(done.expect("an answer"), Held::Done);
+            }
+        }
+    }
+    assert!(claims <= 30, "{claims} tasks were claimed");
+}
+
+#[tokio::test]
+async fn the_weight_of_an_environment_multiplies_its_turns_and_can_be_changed_under_way() {
+    let store = testing::redis::store();
+    let (light, heavy) = (EnvironmentId::generate(), EnvironmentId::generate());
+    let tasks: Vec<(String, String)> = (0..800)
+        .map(|i| (format!("task-{i}"), String::new()))
+        .collect();
+    for environment in [light, heavy] {
+        let environment = environment.to_string();
+        let pushed = store.push_tasks(QUEUE, &environment, &environment, 1_000, &tasks);
+        pushed.await.expect("pushed");
+    }
+    let shares = async || {
+        let claimed = claim(&store, 160).await;
+        let of = |environment: EnvironmentId| {
+            let lane = environment.to_string();
+            claimed.iter().filter(|task| task.lane == lane).count()
+        };
+        assert_eq!(of(light) + of(heavy), 160);
+        of(heavy)
+    };
+    // Give or take a turn, of eight tasks.
+    assert!((72..=88).contains(&shares().await));
+    let tokens = store.tokens();
+    let limits = EnvironmentLimits {
+        weight: 4,
+        ..EnvironmentLimits::default()
+    };
+    tokens.set_limits(heavy, limits).await.expect("set");
+    assert_eq!(tokens.limits(heavy).await.expect("limits"), limits);
+    assert!((120..=136).contains(&shares().await));
+    let default = EnvironmentLimits::default();
+    tokens.set_limits(heavy, default).await.expect("set");
+    assert!((72..=88).contains(&shares().await));
+}
+
+#[tokio::test]
+async fn fetches_of_an_environment_keep_its_limit_and_wait_without_being_looked_at() {
+    const FETCHES: Queue = Queue::Fetches;
+    let store = testing::redis::store();
+    let (limited, other) = (EnvironmentId::generate(), EnvironmentId::generate());
+    let tokens = store.tokens();
+    let most = |max_fetches| EnvironmentLimits {
+        max_fetches,
+        ..EnvironmentLimits::default()
+    };
+    tokens
+        .set_limits(limited, most(Some(3)))
+        .await
+        .expect("set");
+    let run = store.keys().join(&["run", "r"]);
+    let _: () = store
+        .connection()
+        .hset_multiple(run, &[("status", "running"), ("webhook", "wh")])
+        .await
+        .expect("a run");
+    for (environment, lanes) in [(limited, ["a", "b"]), (other, ["c", "d"])] {
+        for lane in lanes {
+            let tasks: Vec<_> = (0..4)
+                .map(|i| (format!("r.{lane}{i}"), "fetch.1 0 0 {}".to_owned()))
+                .collect();
+            let environment = environment.to_string();
+            let pushed = store.push_tasks(FETCHES, &environment, lane, 16, &tasks);
+            pushed.await.expect("pushed");
+        }
+    }
+    let claim = async || {
+        let token = ulid::Ulid::generate().to_string();
+        let claimed = store.claim(FETCHES, 50, LEASE, &token).await;
+        claimed.expect("a claim").tasks
+    };
+    let first = claim().await;
+    let of_limited = |tasks: &[Claim]| {
+        let of = |task: &&Claim| ["a", "b"].contains(&task.lane.as_str());
+        tasks.iter().filter(of).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!((of_limited(&first).len(), first.len()), (3, 3 + 8));
+    assert_eq!(claim().await, []);
+    let waiting: Vec<String> = store
+        .connection()
+        .zrange(store.keys().join(&["fetches", "turns"]), 0, -1)
+        .await
+        .expect("environments");
+    assert_eq!(waiting, Vec::<String>::new(), "it takes no turns meanwhile");
+    let gauges = store.queue_gauges(FETCHES).await.expect("gauges");
+    assert_eq!((gauges.ready, gauges.claimed), (5, 11));
+    // One ends: there is room for one.
+    let done = &of_limited(&first)[0];
+    let finished = store.finish_task(FETCHES, &done.id, &done.token).await;
+    assert_eq!(finished.expect("an answer"), Held::Done);
+    assert_eq!(claim().await.len(), 1);
+    // A higher limit holds at once, none at all too.
+    tokens
+        .set_limits(limited, most(Some(5)))
+        .await
+        .expect("set");
+    assert_eq!(claim().await.len(), 2);
+    tokens.set_limits(limited, most(None)).await.expect("set");
+    assert_eq!(claim().await.len(), 2);
+    // Leases that are lost give their room back.
+    tokens
+        .set_limits(limited, most(Some(3)))
+        .await
+        .expect("set");
+    advance(&store, LEASE + Duration::from_millis(1)).await;
+    assert_eq!(
+        store.rescue_expired(FETCHES).await.expect("a pass").len(),
+        15
+    );
+    assert_eq!(of_limited(&claim().await).len(), 3);
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_queued_is_claimed_too() {
+    let store = testing::redis::store();
+    let key = |parts: &[&str]| store.keys().join(&[&[QUEUE.name()], parts].concat());
+    let mut connection = store.connection();
+    let old = redis::pipe()
+        .rpush(key(&["ready", "old"]), &["1 0 0 0 body", "2 0 0 0 body"])
+        .hset_multiple(key(&["lane", "old"]), &[("limit", 8), ("in_rotation", 1)])
+        .rpush(key(&["rotation"]), "old")
+        .hset_multiple(
+            key(&["task", "3"]),
+            &[
+                ("lane", "late"),
+                ("limit", "1"),
+                ("attempt", "1"),
+                ("rescues", "0"),
+                ("body", "x"),
+            ],
+        )
+        .zadd(key(&["delayed"]), "3", 0)
+        .exec_async(&mut connection)
+        .await;
+    old.expect("written");
+    push(&store, "new", 1, &["4"]).await;
+    let claimed = claim(&store, 8).await;
+    let mut all = ids(&claimed);
+    all.sort_unstable();
+    assert_eq!(all, ["1", "2", "3", "4"]);
+    for task in &claimed {
+        let done = store.finish_task(QUEUE, &task.id, &task.token).await;
+        assert_eq!(done.expect("an answer"), Held::Done);
+    }
+    let pattern = format!("{}*", store.keys().base().replace('{', "\\{"));
+    let mut keys: Vec<String> = connection.keys(pattern).await.expect("keys");
+    keys.retain(|key| !key.ends_with(":idle"));
+    assert_eq!(keys, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_million_queued_tasks_of_one_account_let_the_next_one_of_another_go_at_once() {
+    const CHILDREN: usize = 1_000_000;
+    const AT_ONCE: usize = 10_000;
+    /// Tasks that a worker has room for at a time.
+    const ROOM: usize = 8;
+    let store = testing::redis::store();
+    for first in (0..CHILDREN).step_by(AT_ONCE) {
+        let tasks: Vec<_> = (first..first + AT_ONCE)
+            .map(|i| (format!("huge.{i}"), "{}".to_owned()))
+            .collect();
+        let pushed = store.push_tasks(QUEUE, "huge", "huge", 64, &tasks);
+        pushed.await.expect("pushed");
+    }
+    // Workers are busy with it all the time.
+    let mut busy = Vec::new();
+    for _ in 0..4 {
+        busy.extend(claim(&store, ROOM).await);
+    }
+    for environment in ["huge", "other"] {
+        let id = format!("small-{environment}");
+        let lane = format!("lane-{environment}");
+        push_of(&store, environment, &lane, 16, &[&id]).await;
+        let mut claims = 0;
+        while !busy.iter().any(|task| task.lane == lane) {
+            for task in busy.drain(..ROOM.min(busy.len())) {
+                let done = store.finish_task(QUEUE, &task.id, &task.token).await;
+                assert_eq!(done.expect("an answer"), Held::Done);
+            }
+            busy.extend(claim(&store, ROOM).await);
+            claims += 1;
+            assert!(claims <= 2, "{id} waits");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
-//! `syncline-api environment create|list`
+//! `syncline-api environment create|set|list`
 
-use anyhow::bail;
-use clap::Subcommand;
-use shared::config::Settings;
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use shared::{
+    config::Settings,
+    model::token::{EnvironmentLimits, MAX_FETCHES, WEIGHTS},
+};
 
 /// Characters of an environment's name at most.
 const MAX_NAME_CHARS: usize = 64;
@@ -15,9 +18,62 @@ pub enum Command {
         /// Unique in the installation: letters, digits, `-`, `_`, `.`.
         #[arg(value_parser = environment_name)]
         name: String,
+        #[command(flatten)]
+        limits: Limits,
     },
-    /// Lists environments: id, name, time of creation.
+    /// Changes how an environment shares the workers with the others; what isn't named stays as it is.
+    Set {
+        /// Its name or id.
+        environment: String,
+        #[command(flatten)]
+        limits: Limits,
+    },
+    /// Lists environments: id, name, time of creation, weight, most fetches at once (`-`: any number).
     List,
+}
+
+/// How an environment shares the workers.
+#[derive(Debug, Args)]
+pub struct Limits {
+    /// Its turns for each turn of an environment of weight 1, while both have work: 1 (the default) to 100.
+    #[arg(long, value_parser = weight)]
+    weight: Option<u32>,
+    /// Its fetches at once, over all accounts and workers: 1 to 10000, or `none` (the default).
+    #[arg(long, value_parser = max_fetches)]
+    max_fetches: Option<MaxFetches>,
+}
+
+/// A value of `--max-fetches`.
+#[derive(Debug, Clone, Copy)]
+struct MaxFetches(Option<u32>);
+
+impl Limits {
+    fn over(self, current: EnvironmentLimits) -> EnvironmentLimits {
+        EnvironmentLimits {
+            weight: self.weight.unwrap_or(current.weight),
+            max_fetches: self.max_fetches.map_or(current.max_fetches, |most| most.0),
+        }
+    }
+}
+
+fn weight(text: &str) -> Result<u32, String> {
+    let weight = text.parse().ok().filter(|weight| WEIGHTS.contains(weight));
+    weight.ok_or_else(|| format!("write {} to {}", WEIGHTS.start(), WEIGHTS.end()))
+}
+
+fn max_fetches(text: &str) -> Result<MaxFetches, String> {
+    if text == "none" {
+        return Ok(MaxFetches(None));
+    }
+    let most = text.parse().ok().filter(|most| MAX_FETCHES.contains(most));
+    match most {
+        Some(most) => Ok(MaxFetches(Some(most))),
+        None => Err(format!(
+            "write {} to {}, or `none`",
+            MAX_FETCHES.start(),
+            MAX_FETCHES.end()
+        )),
+    }
 }
 
 fn environment_name(text: &str) -> Result<String, String> {
@@ -33,19 +89,46 @@ fn environment_name(text: &str) -> Result<String, String> {
 /// Does it.
 ///
 /// # Errors
-/// The store is away, or the name is taken.
+/// The store is away, the name is taken, or there is no such environment.
 pub async fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
     let tokens = super::open_store(settings).await?.tokens();
     match command {
-        Command::Create { name } => match tokens.create_environment(&name).await? {
-            Some(environment) => println!("{}", environment.id),
-            None => bail!("there is an environment `{name}` already"),
-        },
+        Command::Create { name, limits } => {
+            let Some(environment) = tokens.create_environment(&name).await? else {
+                bail!("there is an environment `{name}` already");
+            };
+            println!("{}", environment.id);
+            let limits = limits.over(EnvironmentLimits::default());
+            if limits != EnvironmentLimits::default() {
+                let set = tokens.set_limits(environment.id, limits).await;
+                set.with_context(|| {
+                    format!("`{name}` was made, but its limits were not set; set them with `environment set`")
+                })?;
+            }
+        }
+        Command::Set {
+            environment,
+            limits,
+        } => {
+            let found = tokens.environment(&environment).await?;
+            let id = found
+                .with_context(|| format!("there is no environment `{environment}`"))?
+                .id;
+            if limits.weight.is_none() && limits.max_fetches.is_none() {
+                bail!("name what to set: `--weight`, `--max-fetches`");
+            }
+            let limits = limits.over(tokens.limits(id).await?);
+            tokens.set_limits(id, limits).await?;
+        }
         Command::List => {
             for environment in tokens.environments().await? {
+                let limits = tokens.limits(environment.id).await?;
+                let most = limits
+                    .max_fetches
+                    .map_or_else(|| "-".to_owned(), |most| most.to_string());
                 println!(
-                    "{}\t{}\t{}",
-                    environment.id, environment.name, environment.created_at
+                    "{}\t{}\t{}\t{}\t{most}",
+                    environment.id, environment.name, environment.created_at, limits.weight
                 );
             }
         }

@@ -138,7 +138,7 @@ async fn workflow_run(store: &Store, environment: EnvironmentId) -> String {
     let (task, lane) = (format!("{event}.workflow"), environment.to_string());
     let body = "start_workflows.1 x 0 {}".to_owned();
     let tasks = [(task.clone(), body)];
-    let pushed = store.push_tasks(Queue::Runs, &lane, 16, &tasks);
+    let pushed = store.push_tasks(Queue::Runs, &lane, &lane, 16, &tasks);
     pushed.await.expect("pushed");
     let claimed = store.claim(Queue::Runs, 10, LEASE, "token").await;
     let claimed = claimed.expect("a claim").tasks;

@@ -10,6 +10,7 @@ use super::{
     names::{is_integration_name, listed},
     pagination::Pagination,
     placeholders::{Known, METHOD_ROOTS, VALIDATION_ROOTS},
+    rate_limit::Budget,
     resources::{Resource, read_resources},
     suggestion,
     unified::read_unified,
@@ -17,7 +18,7 @@ use super::{
 use crate::fault::{Faults, Fields};
 
 /// Parts of `config` that later versions will understand.
-const LATER: &[&str] = &["rate_limit", "error_expression", "error_rules"];
+const LATER: &[&str] = &["error_expression", "error_rules"];
 
 /// An integration document, compiled and checked.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub struct Integration {
     /// `wms/orders`, in the order of the document.
     unified: Vec<Resource>,
     validation: Vec<Method>,
+    budget: Budget,
 }
 
 impl Integration {
@@ -77,6 +79,7 @@ impl Integration {
             proxy: Vec::new(),
             unified: Vec::new(),
             validation: Vec::new(),
+            budget: Budget::default(),
         };
         if let Some(config) = config {
             integration.read_config(config, &fields.pointer("config"), faults);
@@ -103,6 +106,10 @@ impl Integration {
         let at = fields.pointer("pagination");
         if let Some(pagination) = fields.value("pagination") {
             defaults.pagination = Pagination::read(pagination, &at, faults);
+        }
+        let at = fields.pointer("rate_limit");
+        if let Some(rate_limit) = fields.value("rate_limit") {
+            self.budget = Budget::read(rate_limit, &at, faults);
         }
         for later in LATER {
             fields.not_supported_yet(later, faults);
@@ -176,6 +183,12 @@ impl Integration {
     /// `/credentials`. Messages hold no value.
     pub fn check_credentials(&self, credentials: &Value, faults: &mut Faults) {
         self.credentials.check(credentials, faults);
+    }
+
+    /// What each account's source may be asked for.
+    #[must_use]
+    pub fn budget(&self) -> Budget {
+        self.budget
     }
 
     /// The requests of the `validation` action, in order; empty when there is

@@ -1,7 +1,7 @@
 //! Environments and API tokens. A token's secret is shown once, when it is made;
 //! only its hash is stored.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, ops::RangeInclusive, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,29 @@ pub struct Environment {
     /// Unique in the installation.
     pub name: String,
     pub created_at: Timestamp,
+}
+
+/// How an environment shares the workers with the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EnvironmentLimits {
+    /// Its turns for each turn of an environment of weight 1, while both have work; [`WEIGHTS`].
+    pub weight: u32,
+    /// Its fetches in flight, over all accounts and workers; `None`: as many as its accounts allow.
+    pub max_fetches: Option<u32>,
+}
+
+/// Weights that an environment can have.
+pub const WEIGHTS: RangeInclusive<u32> = 1..=100;
+/// What [`EnvironmentLimits::max_fetches`] can be.
+pub const MAX_FETCHES: RangeInclusive<u32> = 1..=10_000;
+
+impl Default for EnvironmentLimits {
+    fn default() -> Self {
+        Self {
+            weight: *WEIGHTS.start(),
+            max_fetches: None,
+        }
+    }
 }
 
 /// What a token may do. Each scope includes the ones before it.

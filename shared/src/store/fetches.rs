@@ -36,6 +36,8 @@ pub enum After {
     Done,
     /// The next page; the task may be parked here.
     NextPage,
+    /// The next page, under another claim: the pace of the account decides when.
+    NextClaim,
     /// The same page goes on: a large page is committed in parts.
     SamePage,
 }
@@ -152,6 +154,7 @@ impl Store {
             .arg(match commit.after {
                 After::Done => "done",
                 After::NextPage => "next",
+                After::NextClaim => "again",
                 After::SamePage => "part",
             })
             .arg(&commit.body)

@@ -7,9 +7,14 @@
 //!
 //! | key after the base | type | what |
 //! |---|---|---|
-//! | `<queue>:rotation` | list | lanes with ready tasks, next one first |
+//! | `<queue>:turns` | zset | environment with lanes that may run → its pass; the lowest is next |
+//! | `<queue>:turns:<env>` | list | lanes of an environment that may run, next one first |
+//! | `<queue>:rotation` | list | the same of all environments, as workers of before 0.2 left it; emptied by the next claim |
+//! | `fetches:in_flight` | hash | environment → its fetches in flight |
+//! | `fetches:full` | set | environments with as many as they may have |
+//! | `environment:<env>:limits` | hash | `weight`, `fetches` (most in flight), where they are set |
 //! | `<queue>:ready:<lane>` | list | ready tasks, payload inline |
-//! | `<queue>:lane:<lane>` | hash | `in_flight`, `limit`, `blocked_until`, `in_rotation`, `awaits_account`, `limited_until`, `circuit`, `circuit_until` |
+//! | `<queue>:lane:<lane>` | hash | `in_flight`, `limit`, `blocked_until`, `in_rotation`, `place`, `awaits_account`, `limited_until`, `circuit`, `circuit_until` |
 //! | `<queue>:blocked` | zset | lane → time it is free again |
 //! | `<queue>:delayed` | zset | task → time it is due |
 //! | `<queue>:claimed` | zset | task → end of its lease |

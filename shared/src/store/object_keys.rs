@@ -56,6 +56,12 @@ impl Keys {
         self.join(&["environments"])
     }
 
+    /// How an environment shares the workers.
+    #[must_use]
+    pub fn environment_limits(&self, environment: EnvironmentId) -> String {
+        self.join(&["environment", &environment.to_string(), "limits"])
+    }
+
     /// `hash`: of the token's secret, hex.
     #[must_use]
     pub fn token(&self, hash: &str) -> String {

@@ -1,7 +1,7 @@
 //! The three queues: pushing, claiming, leases, rescue.
 //!
-//! A queue is a rotation of lanes, a lane a list of ready tasks. A claim gives a
-//! lease with a fencing token; whatever a worker does with a task it does through
+//! In a queue environments take turns, by weight, and so do the lanes of each; a
+//! lane is a list of ready tasks. A claim gives a lease with a fencing token; whatever a worker does with a task it does through
 //! a script that checks the token first, so a worker that was taken for dead can't
 //! change anything any more.
 
@@ -45,7 +45,7 @@ impl Queue {
 /// How long a claim holds without being extended. Workers extend every third of
 /// it, so a dead worker's tasks are back in work after this long at most.
 pub const LEASE: Duration = Duration::from_secs(30);
-/// Tasks of one lane that one turn of a claim takes, so that lanes alternate.
+/// Tasks of one lane that one turn takes, so that environments and lanes alternate.
 pub const TASKS_PER_TURN: usize = 8;
 /// Expired leases one rescue pass returns.
 pub const RESCUES_PER_PASS: usize = 500;
@@ -123,19 +123,20 @@ pub(super) fn held(script: &str, answer: &str) -> StoreResult<Held> {
 }
 
 impl Store {
-    /// Adds ready tasks (id, body) to the end of a lane that runs `limit` at a time.
+    /// Adds ready tasks (id, body) to the end of a lane of `environment` that runs `limit` at a time.
     ///
     /// # Errors
     /// [`super::StoreError::Unavailable`].
     pub async fn push_tasks(
         &self,
         queue: Queue,
+        environment: &str,
         lane: &str,
         limit: u32,
         tasks: &[(String, String)],
     ) -> StoreResult<()> {
         let mut call = self.call(&scripts::PUSH_TASKS);
-        call.arg(queue.name()).arg(lane).arg(limit);
+        call.arg(queue.name()).arg(lane).arg(environment).arg(limit);
         for (id, body) in tasks {
             call.arg(id).arg(body);
         }

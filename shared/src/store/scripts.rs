@@ -49,7 +49,9 @@ macro_rules! scripts {
 
 scripts! {
     (PUSH_TASKS, refused, ["clock", "queue"], "push_tasks");
-    (CLAIM, allowed, ["clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"], "claim");
+    (CLAIM, allowed, [
+        "clock", "queue", "pace", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
+    ], "claim");
     (EXTEND, allowed, ["clock"], "extend");
     (RESCUE_EXPIRED, allowed, ["clock", "queue"], "rescue_expired");
     (HAND_BACK, allowed, ["clock", "queue"], "hand_back");
@@ -58,6 +60,7 @@ scripts! {
     (QUEUE_GAUGES, allowed, ["clock"], "queue_gauges");
     (IS_OVER, allowed, ["clock", "queue", "timeline", "flow"], "is_over");
     (UNPARK, allowed, ["clock", "queue", "timeline", "flow"], "unpark");
+    (ENVIRONMENT_LIMITS, allowed, ["clock", "queue"], "environment_limits");
     (MARK_FULL, allowed, [], "mark_full");
     (PROBE, allowed, [], "probe");
     (CREATE_RUN, refused, ["clock", "queue", "timeline", "mutex", "flow", "stream", "index", "accept"], "create_run");
@@ -93,33 +96,33 @@ scripts! {
         "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
     ], "fetch_failed");
     (TAKE_BATCH, allowed, [
-        "clock", "queue", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "batch"
+        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "batch"
     ], "take_batch");
     (SETTLE_BATCH, allowed, [
-        "clock", "queue", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "batch", "index", "dead_letter"
+        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "batch", "index", "dead_letter"
     ], "settle_batch");
     (DELIVERY_RETRY, allowed, [
-        "clock", "queue", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "batch"
+        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "batch"
     ], "delivery_retry");
     (SPLIT_BATCH, allowed, [
-        "clock", "queue", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "batch"
+        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "batch"
     ], "split_batch");
     (DELIVERY_OFF, allowed, ["clock", "queue"], "delivery_off");
     (DEAD_LETTER_DELETE, allowed, ["index", "dead_letter"], "dead_letter_delete");
     (REDRIVE_CREATE, refused, ["clock", "queue", "index"], "redrive_create");
-    (REDRIVE_TAKE, allowed, ["clock", "queue", "health"], "redrive_take");
-    (REDRIVE_SETTLE, allowed, ["clock", "queue", "health", "index", "dead_letter", "redrive"], "redrive_settle");
-    (REDRIVE_WAIT, allowed, ["clock", "queue", "health", "index", "dead_letter", "redrive"], "redrive_wait");
+    (REDRIVE_TAKE, allowed, ["clock", "queue", "pace", "health"], "redrive_take");
+    (REDRIVE_SETTLE, allowed, ["clock", "queue", "pace", "health", "index", "dead_letter", "redrive"], "redrive_settle");
+    (REDRIVE_WAIT, allowed, ["clock", "queue", "pace", "health", "index", "dead_letter", "redrive"], "redrive_wait");
     (REDRIVE_FINISH, allowed, ["clock", "queue", "index", "dead_letter", "redrive"], "redrive_finish");
     (REDRIVE_CANCEL, allowed, ["clock", "queue", "index", "dead_letter", "redrive"], "redrive_cancel");
     (OBJECT_CREATE, refused, [
-        "clock", "queue", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
+        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
     ], "object_create");
     (OBJECT_UPDATE, allowed, [
-        "clock", "queue", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
+        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
     ], "object_update");
     (OBJECT_DELETE, allowed, [
-        "clock", "queue", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
+        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
     ], "object_delete");
     (AWAIT_ACCOUNT, allowed, [
         "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
@@ -129,7 +132,7 @@ scripts! {
         "clock", "queue", "timeline", "mutex", "flow", "stream", "index", "accept", "cron"
     ], "cron_fire");
     (CRON_FAIL, allowed, [
-        "clock", "queue", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
+        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
     ], "cron_fail");
     (CRON_DROP, allowed, ["cron"], "cron_drop");
     (WORKFLOW_RUN_PUT, allowed, ["queue", "index"], "workflow_run_put");

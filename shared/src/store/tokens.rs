@@ -11,7 +11,7 @@ use crate::{
     clock::Timestamp,
     failure::FailurePoint,
     ids::{EnvironmentId, TokenId},
-    model::token::{Environment, Scope, Token},
+    model::token::{Environment, EnvironmentLimits, Scope, Token},
     seal::token::hash_token,
 };
 
@@ -86,6 +86,40 @@ impl Tokens {
         Ok(environments
             .into_iter()
             .find(|one| one.name == name_or_id || one.id.to_string() == name_or_id))
+    }
+
+    /// Sets how an environment shares the workers; holds from its next turn on.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn set_limits(
+        &self,
+        environment: EnvironmentId,
+        limits: EnvironmentLimits,
+    ) -> StoreResult<()> {
+        let mut call = self.store.call(&scripts::ENVIRONMENT_LIMITS);
+        call.arg(environment.to_string()).arg(limits.weight).arg(
+            limits
+                .max_fetches
+                .map_or_else(String::new, |most| most.to_string()),
+        );
+        let _set: u64 = self.store.invoke(&call).await?;
+        Ok(())
+    }
+
+    /// What was set for an environment, or the defaults.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn limits(&self, environment: EnvironmentId) -> StoreResult<EnvironmentLimits> {
+        let key = self.store.keys().environment_limits(environment);
+        let fields = ["weight", "fetches"];
+        let (weight, max_fetches): (Option<u32>, Option<u32>) =
+            self.store.connection().hmget(key, &fields).await?;
+        Ok(EnvironmentLimits {
+            weight: weight.unwrap_or(EnvironmentLimits::default().weight),
+            max_fetches,
+        })
     }
 
     /// Stores a token with this secret.

@@ -607,9 +607,11 @@ async fn letters_are_listed_by_what_a_filter_names_page_by_page() {
 async fn a_redrive_whose_turn_is_over_goes_behind_the_streams_of_its_webhook() {
     let (bench, _) = dead(1).await;
     let handle = bench.redriving().await;
+    let environment = bench.spec.environment_id.to_string();
     let lane = bench.spec.webhook_id.to_string();
     let stream = [("other".to_owned(), "deliver.1 c".to_owned())];
-    let pushed = bench.store.push_tasks(Queue::Deliveries, &lane, 8, &stream);
+    let store = &bench.store;
+    let pushed = store.push_tasks(Queue::Deliveries, &environment, &lane, 8, &stream);
     pushed.await.expect("pushed");
     let waited = bench.store.delay_redrive(&handle, TURN);
     assert_eq!(waited.await.expect("an answer"), RedriveStep::Done);

@@ -107,6 +107,8 @@ impl Bench {
             run: self.spec.id,
             started: "{}".to_owned(),
             fetch_limit: 16,
+            pace: None,
+            shared_budget: None,
             nodes: &parent_and_child(&self.spec),
             roots,
         };

@@ -1,5 +1,5 @@
 //! Random operations against the scripts, each step compared with a small model
-//! in memory: of the queue, and of a whole run.
+//! in memory: of the queue, of the turns in it, and of a whole run.
 //!
 //! Time is counted in ticks of [`TICK`], which the tests add to Redis's clock. One
 //! is far longer than a case takes, so what is due at a tick is due, whatever the
@@ -9,6 +9,7 @@
 #[expect(dead_code, reason = "the tests of the single scripts use the rest")]
 mod support;
 
+mod fairness;
 mod queue;
 mod run;
 

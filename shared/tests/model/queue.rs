@@ -18,6 +18,8 @@ use crate::{LEASE_TICKS, TICK, advance, block_on, config};
 const QUEUE: Queue = Queue::Deliveries;
 /// In-flight limit of each lane.
 const LIMITS: [u32; 3] = [1, 3, 20];
+/// Environment of each lane.
+const ENVIRONMENTS: [&str; 3] = ["a", "a", "b"];
 /// Claims until everything that a case can push is gone.
 const DRAIN_CLAIMS: usize = 500;
 
@@ -202,7 +204,13 @@ impl Model {
             .collect();
         let pushed = self
             .store
-            .push_tasks(QUEUE, &lane_name(lane), LIMITS[lane], &tasks)
+            .push_tasks(
+                QUEUE,
+                ENVIRONMENTS[lane],
+                &lane_name(lane),
+                LIMITS[lane],
+                &tasks,
+            )
             .await;
         pushed.expect("pushed");
         for number in numbers {

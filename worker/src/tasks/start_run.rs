@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use shared::{
     clock::Timestamp,
     ids::RunId,
+    integration::BudgetScope,
     model::{
         event,
         run::{ErrorHandling, RunSpec},
@@ -19,14 +20,14 @@ use shared::{
     store::{
         fetches::FetchStep,
         queue::{Claim, MAX_RESCUES},
-        runs::{NodeLayout, RunStart},
+        runs::{NodeLayout, RunStart, SharedBudget},
     },
 };
 
 use super::patience::until_available;
 use crate::context::{Context, LoadError, LoadedRun};
 
-/// Fetches of one integrated account at once, over all workers.
+/// Fetches of one integrated account at once, over all workers, unless its integration has a budget of its own.
 pub const FETCHES_PER_ACCOUNT: u32 = 16;
 
 /// Runs the task; the word is its outcome in metrics and logs.
@@ -71,12 +72,27 @@ pub async fn execute(
     let retries = run.spec.retry_of.is_some();
     let roots = run.plan.nodes.iter();
     let roots = roots.filter(|node| node.parent.is_none() && !retries);
+    let budget = run.integration.budget();
+    let own = budget.concurrency.unwrap_or(FETCHES_PER_ACCOUNT);
+    let (fetch_limit, shared_budget) = match budget.scope {
+        BudgetScope::Account => (own, None),
+        BudgetScope::Integration => {
+            let shared = SharedBudget {
+                environment: run.spec.environment_id,
+                integration: &run.integration.name,
+                most: budget.concurrency,
+            };
+            (own.min(FETCHES_PER_ACCOUNT), Some(shared))
+        }
+    };
     let start = RunStart {
         task: &claim.id,
         token: &claim.token,
         run: run_id,
         started: serde_json::Value::Object(details).to_string(),
-        fetch_limit: FETCHES_PER_ACCOUNT,
+        fetch_limit,
+        pace: budget.pace,
+        shared_budget,
         nodes: &nodes,
         roots: roots
             .map(|node| (node.index, FetchBody::default().to_json()))

@@ -167,6 +167,8 @@ async fn a_fetch_of_a_run_that_cannot_be_read_is_given_up_after_its_attempts() {
         run: bench.spec.id,
         started: "{}".to_owned(),
         fetch_limit: 1,
+        pace: None,
+        shared_budget: None,
         nodes: &[node],
         roots: vec![(0, FetchBody::default().to_json())],
     };

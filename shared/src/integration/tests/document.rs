@@ -149,8 +149,11 @@ fn what_a_later_version_will_understand_is_refused_and_never_ignored() {
     let wms = "/config/unified/wms/orders/list";
     let mut cases = vec![
         (
-            config("rate_limit", json!({})),
-            "/config/rate_limit".to_owned(),
+            config(
+                "rate_limit",
+                json!({"budget": {"concurrency": 1}, "is_rate_limited": "x"}),
+            ),
+            "/config/rate_limit/is_rate_limited".to_owned(),
         ),
         (
             config("error_expression", json!("x")),

@@ -1,7 +1,7 @@
 -- The atomic step of a fetch: a page, or a part of a large one, with everything that follows from it.
 -- KEYS 1 base
--- ARGV 1 task, 2 token, 3 step (commits made under this claim), 4 run, 5 node, 6 `done` | `next` (next page) | `part` (same
---      page goes on), 7 body of the task from here on, 8 requests made, 9 pages ended, 10 records fetched, 11 lease ms,
+-- ARGV 1 task, 2 token, 3 step (commits made under this claim), 4 run, 5 node, 6 `done` | `next` (next page) | `again` (next
+--      page, under another claim) | `part` (same page goes on), 7 body of the task from here on, 8 requests made, 9 pages ended, 10 records fetched, 11 lease ms,
 --      12 number of chunks, then for each chunk: records, bytes;
 --      then for each child task: node, position of its parent record in this commit (1 = first), body; one of the
 --      task's own node (an element of a loop, a level of recursion) waits for what the task itself waits for
@@ -21,7 +21,7 @@ if task.step == step + 1 then
 end
 local run_key, now = base .. ':run:' .. run, now_ms(base)
 local n = 'n' .. node .. ':'
-local state = redis.call('HMGET', run_key, 'status', 'webhook', 'events', n .. 'stored', 'fetch_limit')
+local state = redis.call('HMGET', run_key, 'status', 'webhook', 'events', n .. 'stored', 'fetch_limit', 'fetch_place', 'environment')
 if not run_active(state[1]) then
   task_done(base, 'fetches', id, task)
   return { 'run_ended' }
@@ -56,7 +56,7 @@ if children > 0 then
   for kid, count in pairs(by_node) do
     redis.call('HINCRBY', run_key, 'n' .. kid .. ':open', count)
   end
-  lane_push(base, 'fetches', task.lane, state[5], entries, false)
+  lane_push(base, 'fetches', task.lane, state[6] or state[7], state[5], entries, false)
 end
 
 redis.call('HINCRBY', run_key, n .. 'fetched', records)
@@ -72,14 +72,17 @@ local answer = 'ok'
 if what == 'done' then
   task_done(base, 'fetches', id, task)
   node_task_done(base, run, run_key, node, now)
-elseif what == 'next' and over then
+elseif what ~= 'part' and over then
   redis.call('DEL', task.key)
-  leave_claimed(base, 'fetches', id, task.lane)
+  leave_claimed(base, 'fetches', id, task)
   park(base, webhook, run, node, task.lane, state[5], entry_of(id, 0, 0, now, ARGV[7]))
   lane_offer(base, 'fetches', task.lane)
   answer = 'parked'
-elseif what == 'next' and children > 0 and redis.call('LLEN', base .. ':fetches:ready:' .. task.lane) > MOST_AHEAD then
+elseif what ~= 'part' and children > 0 and redis.call('LLEN', base .. ':fetches:ready:' .. task.lane) > MOST_AHEAD then
   task_return(base, 'fetches', id, task, 0, 0, ARGV[7], now, true)
+  answer = 'parked'
+elseif what == 'again' then
+  task_return(base, 'fetches', id, task, 0, 0, ARGV[7], now, false)
   answer = 'parked'
 else
   redis.call('HSET', task.key, 'body', ARGV[7], 'attempt', 0, 'rescues', 0, 'step', step + 1)

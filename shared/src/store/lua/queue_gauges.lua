@@ -2,12 +2,26 @@
 -- KEYS 1 base
 -- ARGV 1 queue, 2 most lanes, or claimed tasks, to look at
 -- Returns {ready tasks in the lanes looked at, delayed, claimed, blocked lanes, ms the oldest of those tasks is ready}.
--- A lane with ready tasks is in the rotation, blocked, or at its limit; one at its limit has claimed tasks.
+-- A lane with ready tasks is among those that take turns, blocked, or at its limit; one at its limit has claimed tasks.
 local base, queue, most = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local q, now = base .. ':' .. queue, now_ms(base)
 local lanes = {}
-for _, lane in ipairs(redis.call('LRANGE', q .. ':rotation', 0, most - 1)) do
-  lanes[lane] = true
+local left = most
+local function look_at(place)
+  for _, entry in ipairs(left > 0 and redis.call('LRANGE', q .. ':turns:' .. place, 0, left - 1) or {}) do
+    left = left - 1
+    if entry:find('/', 1, true) then
+      look_at(entry)
+    else
+      lanes[entry] = true
+    end
+  end
+end
+for _, environment in ipairs(redis.call('ZRANGE', q .. ':turns', 0, most - 1)) do
+  look_at(environment)
+end
+for _, place in ipairs(redis.call('SRANDMEMBER', q .. ':full', most)) do
+  look_at(place)
 end
 for _, lane in ipairs(redis.call('ZRANGE', q .. ':blocked', 0, most - 1)) do
   lanes[lane] = true

@@ -7,9 +7,9 @@ local q, now = base .. ':' .. queue, now_ms(base)
 local expired = redis.call('ZRANGEBYSCORE', q .. ':claimed', '-inf', now, 'LIMIT', 0, ARGV[2])
 for _, id in ipairs(expired) do
   local key = q .. ':task:' .. id
-  local task = redis.call('HMGET', key, 'lane', 'attempt', 'rescues', 'body')
+  local task = redis.call('HMGET', key, 'lane', 'attempt', 'rescues', 'body', 'place')
   if task[1] then
-    task_return(base, queue, id, { key = key, lane = task[1] }, task[2], tonumber(task[3]) + 1, task[4], now, false)
+    task_return(base, queue, id, { key = key, lane = task[1], place = task[5] }, task[2], tonumber(task[3]) + 1, task[4], now, false)
   else
     redis.call('ZREM', q .. ':claimed', id)
   end

@@ -10,7 +10,7 @@ if not task then
   return 'stale'
 end
 local run_key, now = base .. ':run:' .. run, now_ms(base)
-local state = redis.call('HMGET', run_key, 'status', 'account', 'webhook', 'events')
+local state = redis.call('HMGET', run_key, 'status', 'account', 'webhook', 'events', 'environment')
 if state[1] ~= 'created' then
   task_done(base, 'runs', id, task)
   return 'run_ended'
@@ -29,8 +29,14 @@ if subscribed(state[4], 'sync_job_run:started') then
 else
   redis.call('HSET', run_key, 'started_settled', 1)
 end
+local budget = redis.call('HMGET', run_key, 'fetch_place', 'fetch_most')
+if budget[2] then
+  redis.call('HSET', base .. ':environment:' .. budget[1] .. ':limits', 'fetches', budget[2])
+elseif budget[1] then
+  redis.call('DEL', base .. ':environment:' .. budget[1] .. ':limits')
+end
 run_began(base, run, run_key, now)
 retry_begin(base, run, run_key, entries, now)
-lane_push(base, 'fetches', state[2], ARGV[5], entries, false)
+lane_push(base, 'fetches', state[2], budget[1] or state[5], ARGV[5], entries, false)
 task_done(base, 'runs', id, task)
 return 'ok'

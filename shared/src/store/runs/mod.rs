@@ -20,6 +20,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     ids::{AccountId, EnvironmentId, RunId, SyncJobId},
+    integration::Pace,
     model::run::{RunSpec, RunView, WaitingFor},
 };
 
@@ -105,9 +106,23 @@ pub struct RunStart<'a> {
     pub started: String,
     /// Fetches of the account at once.
     pub fetch_limit: u32,
+    /// The pace of requests; `None`: any.
+    pub pace: Option<Pace>,
+    /// What its accounts share, if the integration has one budget for all.
+    pub shared_budget: Option<SharedBudget<'a>>,
     pub nodes: &'a [NodeLayout],
     /// Root tasks: node and body.
     pub roots: Vec<(usize, String)>,
+}
+
+/// A budget that all accounts of an integration in one environment share, pace included.
+#[derive(Debug, Clone, Copy)]
+pub struct SharedBudget<'a> {
+    pub environment: EnvironmentId,
+    /// Name of the integration.
+    pub integration: &'a str,
+    /// Fetches of all accounts at once; `None`: any number.
+    pub most: Option<u32>,
 }
 
 /// Calls about runs.
@@ -179,6 +194,17 @@ impl Runs {
             call.arg(*node).arg(body);
         }
         call.arg("nodes").arg(start.nodes.len());
+        if let Some(pace) = start.pace {
+            call.arg("fetch_gap").arg(pace.gap_us);
+            call.arg("fetch_slack").arg(pace.slack_us);
+        }
+        if let Some(shared) = start.shared_budget {
+            let place = format!("{}/{}", shared.environment, shared.integration);
+            call.arg("fetch_place").arg(place);
+            if let Some(most) = shared.most {
+                call.arg("fetch_most").arg(most);
+            }
+        }
         for (i, node) in start.nodes.iter().enumerate() {
             let mut field = |name: &str, value: String| {
                 call.arg(format!("n{i}:{name}")).arg(value);

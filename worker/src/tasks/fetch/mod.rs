@@ -70,6 +70,14 @@ impl Fetch {
             .method(&self.node().resource, &self.node().method)
     }
 
+    /// What comes after a page that isn't the last: at a pace each page takes a claim, and with it a place in time.
+    fn after_page(&self) -> After {
+        match self.run.integration.budget().pace {
+            Some(_) => After::NextClaim,
+            None => After::NextPage,
+        }
+    }
+
     /// Placeholders with a ready value: those of the ancestors' records, of the current element of a loop, and
     /// `previous_run_date`.
     pub fn exact(&self) -> BTreeMap<String, Value> {
@@ -256,7 +264,7 @@ async fn commit_parts(
         let (after, body) = match next {
             Next::Done => (After::Done, String::new()),
             Next::Page(cursor) => (
-                After::NextPage,
+                fetch.after_page(),
                 page_body(fetch, Some(cursor), Progress::default()),
             ),
             Next::SamePage(cursor, progress) => {
@@ -292,6 +300,7 @@ async fn commit_parts(
                 attempt = 0;
                 may_park = over && mid_page && !wait_for_receiver(context, fetch, handle).await?;
             }
+            Committed::Parked if after == After::NextClaim => return Ok("next_page"),
             Committed::Parked => return Ok("parked"),
             Committed::Stale => return Ok("stale"),
             Committed::RunEnded => return Ok("run_ended"),

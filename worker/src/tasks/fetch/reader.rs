@@ -14,7 +14,7 @@ use shared::{
         errors::{self, Classified, Failure, Secrets},
         records::{RecordSplitter, RecordsError, SplitLimits},
     },
-    store::fetches::{Child, Chunk},
+    store::fetches::{After, Child, Chunk},
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use xxhash_rust::xxh3::Xxh3;
@@ -24,6 +24,9 @@ use crate::{context::Context, measure};
 
 /// Bytes of records after which a part is committed; a page may have many.
 const PART_BYTES: usize = 1024 * 1024;
+/// Bytes of a body after which a part's size is looked at: each of its records may make children for fifty dependants, and
+/// one read of a fast source brings some hundred kilobytes.
+const SLICE_BYTES: usize = 8 * 1024;
 /// How long records are computed over (`filter`, `map`) before others get their turn; one evaluation may take longer.
 const COMPUTING_TURN: Duration = Duration::from_millis(10);
 /// After so long a part is committed however little is in it, so that slow expressions notice that their run has ended.
@@ -232,6 +235,9 @@ impl Reader {
                 other => other?,
             };
             let Some(next) = next else { return Ok(()) };
+            if fetch.after_page() == After::NextClaim {
+                return Ok(());
+            }
             cursor = Some(next);
             resume = Progress::default();
         }
@@ -298,13 +304,15 @@ impl Reader {
                 self.compute(&mut page, &mut waiting, &here).await?;
                 continue;
             }
-            splitter.push(&bytes, &mut |record| page.record(record))?;
-            if page.changed {
-                return Err(Stop::Changed);
-            }
-            if page.builder.bytes() >= PART_BYTES {
-                let next = Next::SamePage(at.cloned(), page.progress(resume.restarts));
-                self.send(page.builder.take(), 0, next, &permit).await?;
+            for slice in bytes.chunks(SLICE_BYTES) {
+                splitter.push(slice, &mut |record| page.record(record))?;
+                if page.changed {
+                    return Err(Stop::Changed);
+                }
+                if page.builder.bytes() >= PART_BYTES {
+                    let next = Next::SamePage(at.cloned(), page.progress(resume.restarts));
+                    self.send(page.builder.take(), 0, next, &permit).await?;
+                }
             }
         }
         let envelope = if computes {

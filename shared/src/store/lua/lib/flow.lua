@@ -77,7 +77,8 @@ local function unpark_stream(base, parked, run, n, most)
   end
   if lane then
     -- All tasks of a run are in the lane of its account.
-    lane_push(base, 'fetches', lane, limit, entries, false)
+    local place = redis.call('HMGET', base .. ':run:' .. run, 'fetch_place', 'environment')
+    lane_push(base, 'fetches', lane, place[1] or place[2], limit, entries, false)
   end
   if redis.call('EXISTS', list) == 0 then
     redis.call('SREM', parked, run .. ' ' .. n)

@@ -1,4 +1,4 @@
--- How the receiver of a webhook is doing. Needs: queue.
+-- How the receiver of a webhook is doing. Needs: queue, pace.
 -- `health:<webhook>` is there while deliveries fail: `failures` in a row, `failing_since`, `failed_at` (the last one), `probes` (failed
 -- ones since the circuit opened). The circuit opens after OPEN_AFTER failures in a row: the webhook's lane is blocked, for
 -- longer each time, and lets one task out at a time (`circuit` of the lane), so that one real delivery probes the
@@ -78,20 +78,13 @@ local function release_webhook(base, webhook, now)
   lane_offer(base, 'deliveries', webhook)
 end
 
--- Takes leave for one request now, by the generic cell rate algorithm; else gives the time from which there is leave, ms.
--- `per_second` 0: no limit.
+-- Takes leave for one request now; else gives the time from which there is leave, ms. `per_second` 0: no limit.
 local function pace(base, webhook, per_second, now)
   if per_second == 0 then
     return nil
   end
-  local key, gap, now_us = base .. ':pace:' .. webhook, 1000000 / per_second, now * 1000
-  local free_at = math.max(now_us, tonumber(redis.call('GET', key)) or 0)
-  local slack = gap < PACE_SLACK and PACE_SLACK or 0
-  if free_at - slack > now_us then
-    return math.ceil((free_at - slack) / 1000)
-  end
-  redis.call('SET', key, string.format('%.0f', free_at + gap), 'PX', math.ceil((free_at + gap - now_us) / 1000) + 1000)
-  return nil
+  local gap = 1000000 / per_second
+  return take_leave(base .. ':pace:' .. webhook, gap, gap < PACE_SLACK and PACE_SLACK or 0, now)
 end
 
 -- Whether a claimed task may send a batch now. If not, the task waits for the webhook's pace, unless it has others in flight.

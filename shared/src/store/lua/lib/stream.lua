@@ -31,13 +31,14 @@ local function stream_state(run_key, n)
   local s = 's' .. n .. ':'
   local fields = redis.call('HMGET', run_key, s .. 'task', s .. 'batch', 'webhook', 'delivery_limit', 'started_settled',
     'n' .. n .. ':gate', s .. 'seq', s .. 'settled', 'batch_records', 'batch_bytes', 'linger_ms', 'n' .. n .. ':done',
-    s .. 'bytes', 'n' .. n .. ':batch_errors', s .. 'most_bytes')
+    s .. 'bytes', 'n' .. n .. ':batch_errors', s .. 'most_bytes',
+    'environment')
   return {
     task = fields[1], batch = fields[2], webhook = fields[3], limit = fields[4], started = fields[5],
     gate = fields[6] ~= '' and fields[6] or nil, seq = tonumber(fields[7]) or 0, settled = tonumber(fields[8]) or 0,
     batch_records = tonumber(fields[9]), batch_bytes = tonumber(fields[10]), linger_ms = tonumber(fields[11]),
     done = fields[12], bytes = tonumber(fields[13]) or 0, batch_errors = fields[14],
-    most_bytes = tonumber(fields[15]),
+    most_bytes = tonumber(fields[15]), environment = fields[16],
   }
 end
 
@@ -67,7 +68,7 @@ local function stream_schedule(base, run, run_key, n, now)
     -- A frozen batch is being sent or waits for its retry; without one the task lingers or is about to be claimed.
     if not state.batch and batch_is_full(state) and redis.call('ZREM', base .. ':deliveries:delayed', id) == 1 then
       redis.call('DEL', base .. ':deliveries:task:' .. id)
-      lane_push(base, 'deliveries', state.webhook, state.limit, { entry_of(id, 0, 0, now, body) }, false)
+      lane_push(base, 'deliveries', state.webhook, state.environment, state.limit, { entry_of(id, 0, 0, now, body) }, false)
     end
     return
   end
@@ -87,9 +88,9 @@ local function stream_schedule(base, run, run_key, n, now)
   end
   redis.call('HSET', run_key, 's' .. n .. ':task', 1)
   if not stream_gathers(state, event_type) or batch_is_full(state) or state.linger_ms == 0 then
-    lane_push(base, 'deliveries', state.webhook, state.limit, { entry_of(id, 0, 0, now, body) }, false)
+    lane_push(base, 'deliveries', state.webhook, state.environment, state.limit, { entry_of(id, 0, 0, now, body) }, false)
   else
-    delay_new(base, 'deliveries', id, state.webhook, state.limit, 0, 0, body, now + state.linger_ms)
+    delay_new(base, 'deliveries', id, state.webhook, state.environment, state.limit, 0, 0, body, now + state.linger_ms)
   end
 end
 
