@@ -211,6 +211,38 @@ async fn a_token_works_until_it_is_revoked_and_its_secret_is_shown_once() {
     assert!(installation.fine(&["token", "list"]).contains("revoked"));
 }
 
+#[test]
+fn an_environment_has_a_weight_and_a_limit_that_can_be_changed_one_by_one() {
+    let installation = Installation::new();
+    let row = |name: &str| {
+        let list = installation.fine(&["environment", "list"]);
+        let row = list.lines().find(|row| row.contains(name));
+        let fields: Vec<_> = row.expect("a row").split('\t').map(str::to_owned).collect();
+        fields[3..].join(" ")
+    };
+    installation.fine(&["environment", "create", "plain"]);
+    assert_eq!(row("plain"), "1 -");
+    let limited = ["environment", "create", "shop", "--weight", "5"];
+    installation.fine(&limited);
+    assert_eq!(row("shop"), "5 -");
+    installation.fine(&["environment", "set", "shop", "--max-fetches", "200"]);
+    assert_eq!(row("shop"), "5 200");
+    installation.fine(&["environment", "set", "shop", "--weight", "1"]);
+    assert_eq!(row("shop"), "1 200");
+    installation.fine(&["environment", "set", "shop", "--max-fetches", "none"]);
+    assert_eq!(row("shop"), "1 -");
+    for refused in [
+        vec!["environment", "set", "shop", "--weight", "0"],
+        vec!["environment", "set", "shop", "--weight", "101"],
+        vec!["environment", "set", "shop", "--max-fetches", "0"],
+        vec!["environment", "set", "shop"],
+        vec!["environment", "set", "nowhere", "--weight", "2"],
+    ] {
+        let status = installation.run(&refused).status;
+        assert!(!status.success(), "{refused:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_bootstrap_token_opens_an_empty_store_and_a_terminated_server_ends_well() {
     let installation = Installation::new();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use futures::future::try_join_all;
 use redis::AsyncCommands;
 use serde_json::json;
@@ -28,7 +28,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks at the circuit.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const TARGET_RATIO: f64 = 1.1;
-const MIB: f64 = 1024.0 * 1024.0;
 
 /// Without and with the backlog, once a round, each with fresh processes.
 pub async fn measure(rounds: usize, table: &mut Table) -> Result<()> {
@@ -57,7 +56,7 @@ async fn beside_a_dead_webhook(table: &mut Table) -> Result<()> {
 
     let mut fed = steady::feed(&mut fetches, WARM_UP).await?;
     let before = deliver(&mut fetches, &receivers, &mut fed).await?;
-    let (worker, redis) = (feed.worker_memory_mib()?, redis_memory_mib(&feed).await?);
+    let (worker, redis) = (feed.worker_memory_mib()?, feed.redis_memory_mib().await?);
     try_join_all(dead_fetches.into_iter().flatten().map(fill)).await?;
     wait_for_circuit(&feed, &dead.to_string()).await?;
     let after = deliver(&mut fetches, &receivers, &mut fed).await?;
@@ -98,7 +97,7 @@ async fn beside_a_dead_webhook(table: &mut Table) -> Result<()> {
         "memory of Redis for 1,000,000 records",
         "MiB",
         Target::None,
-        redis_memory_mib(&feed).await? - redis,
+        feed.redis_memory_mib().await? - redis,
     );
     Ok(())
 }
@@ -153,13 +152,4 @@ async fn timers(feed: &Feed) -> Result<f64> {
 async fn count(feed: &Feed, set: &str) -> Result<u64> {
     let key = feed.store.keys().join(&["deliveries", set]);
     Ok(feed.store.connection().zcard(key).await?)
-}
-
-async fn redis_memory_mib(feed: &Feed) -> Result<f64> {
-    let info: redis::InfoDict = redis::cmd("INFO")
-        .arg("memory")
-        .query_async(&mut feed.store.connection())
-        .await?;
-    let used: f64 = info.get("used_memory").context("used_memory in INFO")?;
-    Ok(used / MIB)
 }

@@ -16,7 +16,7 @@ use shared::{
     queue::task::FetchBody,
     store::{
         Store,
-        fetches::{After, Chunk, Committed, FetchHandle, FetchStep, PageCommit},
+        fetches::{After, Child, Chunk, Committed, FetchHandle, FetchStep, PageCommit},
         queue::{Claim, Queue},
         runs::{NodeLayout, RunStart},
     },
@@ -33,6 +33,7 @@ const LEASE: Duration = Duration::from_hours(1);
 const FETCH_LIMIT: u32 = 10_000;
 /// Tasks claimed by one call.
 const CLAIM_AT_ONCE: usize = 64;
+const MIB: f64 = 1024.0 * 1024.0;
 
 /// Redis, the API and, once it is started, a worker.
 #[derive(Debug)]
@@ -84,23 +85,35 @@ impl Feed {
     /// Starts `each` runs for each of the webhooks, all of which deliver alike; gives their fetches by webhook. The
     /// worker must not have been started.
     pub async fn begin(&self, webhooks: &[WebhookId], each: usize) -> Result<Vec<Vec<Fetch>>> {
-        ensure!(self.stack.workers.is_empty(), "a worker would fetch itself");
+        let specs = self.accept(webhooks, each).await?;
+        self.start_accepted(webhooks, &specs).await
+    }
+
+    /// Accepts `each` runs for each of the webhooks.
+    pub async fn accept(&self, webhooks: &[WebhookId], each: usize) -> Result<Vec<RunSpec>> {
         let template = self.template(webhooks).await?;
-        let mut owners = HashMap::new();
         let mut specs = Vec::new();
-        for (owner, webhook) in webhooks.iter().enumerate() {
-            for _ in 0..each {
-                let id = RunId::generate();
-                owners.insert(id, owner);
-                specs.push(RunSpec {
-                    id,
-                    webhook_id: *webhook,
-                    ..template.clone()
-                });
-            }
+        for webhook in webhooks {
+            specs.extend((0..each).map(|_| RunSpec {
+                id: RunId::generate(),
+                webhook_id: *webhook,
+                ..template.clone()
+            }));
         }
         let runs = self.store.runs();
         try_join_all(specs.iter().map(|spec| runs.create(spec))).await?;
+        Ok(specs)
+    }
+
+    /// Starts accepted runs; gives their fetches by webhook.
+    pub async fn start_accepted(
+        &self,
+        webhooks: &[WebhookId],
+        specs: &[RunSpec],
+    ) -> Result<Vec<Vec<Fetch>>> {
+        ensure!(self.stack.workers.is_empty(), "a worker would fetch itself");
+        let owner = |spec: &RunSpec| webhooks.iter().position(|one| *one == spec.webhook_id);
+        let owners: HashMap<_, _> = specs.iter().map(|spec| (spec.id, owner(spec))).collect();
         loop {
             let claims = self.claim(Queue::Runs).await?;
             if claims.is_empty() {
@@ -117,13 +130,13 @@ impl Feed {
             for claim in claims {
                 let run = run_of(&claim)?;
                 // That of the template stays as it is.
-                if let Some(owner) = owners.get(&run) {
+                if let Some(Some(owner)) = owners.get(&run) {
                     fetches[*owner].push(Fetch::new(&self.store, run, claim));
                 }
             }
         }
         ensure!(
-            fetches.iter().all(|fetches| fetches.len() == each),
+            fetches.iter().map(Vec::len).sum::<usize>() == specs.len(),
             "not every run was started"
         );
         Ok(fetches)
@@ -139,7 +152,8 @@ impl Feed {
         spec.context("the run was accepted, so it has a spec")
     }
 
-    async fn claim(&self, queue: Queue) -> Result<Vec<Claim>> {
+    /// Claims what is ready, as a worker does.
+    pub async fn claim(&self, queue: Queue) -> Result<Vec<Claim>> {
         let claimed = self.store.claim(queue, CLAIM_AT_ONCE, LEASE, "feed");
         Ok(claimed.await?.tasks)
     }
@@ -188,6 +202,16 @@ impl Feed {
         machine::memory_mib(self.worker()?)
     }
 
+    /// The memory that Redis uses for data and connections, in MiB.
+    pub async fn redis_memory_mib(&self) -> Result<f64> {
+        let info: redis::InfoDict = redis::cmd("INFO")
+            .arg("memory")
+            .query_async(&mut self.store.connection())
+            .await?;
+        let used: f64 = info.get("used_memory").context("used_memory in INFO")?;
+        Ok(used / MIB)
+    }
+
     /// The processor time that the worker and Redis have used so far, in seconds.
     pub fn cpu_seconds(&self) -> Result<[f64; 2]> {
         let redis = self.stack.redis.id();
@@ -199,7 +223,8 @@ impl Feed {
     }
 }
 
-fn run_of(claim: &Claim) -> Result<RunId> {
+/// The run that a task is of.
+pub fn run_of(claim: &Claim) -> Result<RunId> {
     let (run, _) = claim.id.split_once('.').unwrap_or((&claim.id, ""));
     run.parse()
         .with_context(|| format!("{} names no run", claim.id))
@@ -221,16 +246,36 @@ impl Fetch {
 
     /// Commits chunks of `records` records each, however much waits already.
     pub async fn commit(&mut self, chunks: Vec<Chunk>) -> Result<()> {
+        self.commit_part(chunks, Vec::new(), After::SamePage).await
+    }
+
+    /// Commits child requests of one record.
+    pub async fn commit_children(&mut self, children: Vec<Child>) -> Result<()> {
+        self.commit_part(Vec::new(), children, After::SamePage)
+            .await
+    }
+
+    /// The last page, without a record.
+    pub async fn end(mut self) -> Result<()> {
+        self.commit_part(Vec::new(), Vec::new(), After::Done).await
+    }
+
+    async fn commit_part(
+        &mut self,
+        chunks: Vec<Chunk>,
+        children: Vec<Child>,
+        after: After,
+    ) -> Result<()> {
         let commit = PageCommit {
             handle: &self.handle,
             step: self.step,
-            after: After::SamePage,
+            after,
             body: "fetch.1 0 0 {}".to_owned(),
             requests: 0,
             pages: 0,
             records: chunks.iter().map(|chunk| u64::from(chunk.records)).sum(),
             chunks,
-            children: Vec::new(),
+            children,
             lease: LEASE,
         };
         match self.store.commit_page(&commit).await? {

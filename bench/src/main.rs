@@ -8,6 +8,7 @@ mod feed;
 mod figures;
 mod isolation;
 mod machine;
+mod memory;
 mod peer;
 mod queue;
 mod receiver;
@@ -57,6 +58,8 @@ enum Command {
     Isolation,
     /// What a million records for a dead receiver do to the deliveries of others.
     Backlog,
+    /// Bytes of Redis for what waits or is kept, and memory of a worker.
+    Memory,
     /// The source that is synced; prints its address and serves until it is killed.
     Source,
     /// The receiver that is delivered to; prints its address and serves until it is killed.
@@ -114,6 +117,9 @@ fn measure(command: Command, rounds: usize) -> Result<()> {
         }
         if all || matches!(command, Command::Backlog) {
             backlog::measure(rounds, &mut table).await?;
+        }
+        if all || matches!(command, Command::Memory) {
+            memory::measure(rounds, &mut table).await?;
         }
         anyhow::Ok(())
     })?;

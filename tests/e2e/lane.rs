@@ -8,7 +8,7 @@ use redis::{AsyncCommands, aio::MultiplexedConnection};
 use crate::scenario::{LONG, Syncing};
 
 /// What every key starts with.
-const BASE: &str = "syncline:{p0}";
+pub const BASE: &str = "syncline:{p0}";
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(10);
 

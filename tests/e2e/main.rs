@@ -13,6 +13,7 @@ mod depot;
 mod fields;
 mod hostile_receiver;
 mod hostile_source;
+mod load;
 mod once_and_in_order;
 mod promises;
 mod receiver_down;

@@ -248,10 +248,19 @@ impl Program {
 impl Program {
     /// The most memory the process has had in RAM at once (`VmHWM`, proc(5)).
     pub fn peak_rss_bytes(&self) -> Result<u64> {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// The memory that the process has in RAM now (`VmRSS`, proc(5)).
+    pub fn rss_bytes(&self) -> Result<u64> {
+        self.status_bytes("VmRSS:")
+    }
+
+    fn status_bytes(&self, field: &str) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        Ok(kib.context("no VmHWM in the process's status")? * 1024)
+        Ok(kib.with_context(|| format!("no {field} in the process's status"))? * 1024)
     }
 
     /// Its `SYNCLINE_METRICS_LISTEN`.

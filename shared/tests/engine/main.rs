@@ -2,6 +2,7 @@
 
 mod support;
 
+mod budget;
 mod commit;
 mod control;
 mod deliver;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::AsyncCommands;
 use shared::{
+    integration::Pace,
     model::event::Batch,
     model::run::{ErrorHandling, RunSpec, RunView},
     model::webhook::Retry,
@@ -16,7 +17,7 @@ use shared::{
             After, Child, Chunk, Committed, FetchFailure, FetchHandle, FetchStep, PageCommit,
         },
         queue::{Claim, LEASE, Queue},
-        runs::{NodeLayout, RunStart},
+        runs::{NodeLayout, RunStart, SharedBudget},
     },
     testing,
 };
@@ -59,6 +60,23 @@ pub fn parent_and_child(spec: &RunSpec) -> Vec<NodeLayout> {
     ]
 }
 
+/// How the run is started.
+pub struct StartWith<'a> {
+    pub roots: Vec<(usize, String)>,
+    pub pace: Option<Pace>,
+    pub shared_budget: Option<SharedBudget<'a>>,
+}
+
+impl Default for StartWith<'_> {
+    fn default() -> Self {
+        Self {
+            roots: vec![(0, FetchBody::default().to_json())],
+            pace: None,
+            shared_budget: None,
+        }
+    }
+}
+
 impl Bench {
     pub async fn new() -> Self {
         Self::with(spec()).await
@@ -94,12 +112,19 @@ impl Bench {
     }
 
     pub async fn start(&self) {
-        self.start_with(vec![(0, FetchBody::default().to_json())])
-            .await;
+        self.start_as(StartWith::default()).await;
     }
 
     /// Starts the run with these root tasks.
     pub async fn start_with(&self, roots: Vec<(usize, String)>) {
+        self.start_as(StartWith {
+            roots,
+            ..StartWith::default()
+        })
+        .await;
+    }
+
+    pub async fn start_as(&self, with: StartWith<'_>) {
         let claim = self.claim_one(Queue::Runs).await;
         let start = RunStart {
             task: &claim.id,
@@ -107,10 +132,10 @@ impl Bench {
             run: self.spec.id,
             started: "{}".to_owned(),
             fetch_limit: 16,
-            pace: None,
-            shared_budget: None,
+            pace: with.pace,
+            shared_budget: with.shared_budget,
             nodes: &parent_and_child(&self.spec),
-            roots,
+            roots: with.roots,
         };
         assert!(
             claim.id.starts_with(&self.spec.id.to_string()),

@@ -1,0 +1,194 @@
+//! What sources are asked for: the pace and the shared limits of `rate_limit.budget`, and what waiting fetches cost.
+
+use std::time::Duration;
+
+use redis::AsyncCommands;
+use shared::{
+    ids::{AccountId, RunId},
+    integration::Pace,
+    queue::task::FetchBody,
+    store::{
+        fetches::{After, Child, Committed, PageCommit},
+        queue::{LEASE, Queue},
+        runs::SharedBudget,
+    },
+};
+
+use crate::support::{Bench, StartWith, last_page, page, spec};
+
+const GAP: Duration = Duration::from_millis(500);
+const PACE: Pace = Pace {
+    gap_us: 500_000,
+    slack_us: 0,
+};
+
+fn roots(count: usize) -> Vec<(usize, String)> {
+    vec![(0, FetchBody::default().to_json()); count]
+}
+
+/// A running run of the same environment, of an account of its own.
+async fn another(bench: &Bench) -> Bench {
+    let mut spec = spec();
+    (spec.id, spec.integrated_account_id) = (RunId::generate(), AccountId::generate());
+    let store = bench.store.clone();
+    store.runs().create(&spec).await.expect("accepted");
+    Bench { store, spec }
+}
+
+#[tokio::test]
+async fn an_account_with_a_pace_is_asked_so_often_and_its_lane_waits_in_between() {
+    let bench = Bench::with(spec()).await;
+    let with = StartWith {
+        roots: roots(3),
+        pace: Some(PACE),
+        ..StartWith::default()
+    };
+    bench.start_as(with).await;
+    for next in 1..=3 {
+        let claimed = bench.claim(Queue::Fetches, 8).await;
+        let expected = format!("{}.{next}", bench.spec.id);
+        assert_eq!(
+            claimed.iter().map(|task| &*task.id).collect::<Vec<_>>(),
+            [expected]
+        );
+        let answer = bench.store.claim(Queue::Fetches, 8, LEASE, "t").await;
+        let answer = answer.expect("a claim");
+        assert_eq!(answer.tasks, []);
+        if next < 3 {
+            let wait = answer.next_timer.expect("a timer");
+            assert!(wait <= GAP && wait > GAP / 2, "{wait:?}");
+            let key = bench.store.keys().join(&["fetches", "turns"]);
+            let turns: u64 = bench.store.connection().zcard(key).await.expect("a number");
+            assert_eq!(turns, 0, "it takes no turns meanwhile");
+        }
+        bench.advance(GAP).await;
+    }
+}
+
+#[tokio::test]
+async fn at_a_pace_each_page_takes_a_claim_and_counts_no_attempt() {
+    let bench = Bench::with(spec()).await;
+    let with = StartWith {
+        pace: Some(PACE),
+        ..StartWith::default()
+    };
+    bench.start_as(with).await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&claim, 0);
+    let first = PageCommit {
+        after: After::NextClaim,
+        body: r#"fetch.1 0 0 {"skip":1}"#.to_owned(),
+        ..page(&handle, 0, 1)
+    };
+    assert_eq!(bench.commit(&first).await, Committed::Parked);
+    assert_eq!(bench.commit(&first).await, Committed::Stale, "it was made");
+    assert_eq!(bench.claim(Queue::Fetches, 8).await, []);
+    bench.advance(GAP).await;
+    let again = bench.claim_one(Queue::Fetches).await;
+    assert_eq!(
+        (again.attempt, again.rescues, &again.body),
+        (0, 0, &first.body)
+    );
+    let handle = bench.fetch(&again, 0);
+    let last = bench.commit(&last_page(&handle, 1, false)).await;
+    assert_eq!(last, Committed::Done { over: false });
+    assert_eq!(bench.view().await.records_fetched, 2);
+}
+
+#[tokio::test]
+async fn accounts_that_share_a_budget_take_turns_within_its_concurrency_and_its_pace() {
+    let bench = Bench::with(spec()).await;
+    let shared = SharedBudget {
+        environment: bench.spec.environment_id,
+        integration: "shop",
+        most: Some(3),
+    };
+    let with = |pace| StartWith {
+        roots: roots(3),
+        shared_budget: Some(shared),
+        pace,
+    };
+    bench.start_as(with(None)).await;
+    let second = another(&bench).await;
+    second.start_as(with(None)).await;
+    let first_claim = bench.claim(Queue::Fetches, 8).await;
+    assert_eq!(first_claim.len(), 3);
+    assert_eq!(bench.claim(Queue::Fetches, 8).await, []);
+    for done in &first_claim {
+        let handle = bench.fetch(done, 0);
+        bench.commit(&last_page(&handle, 0, false)).await;
+    }
+    // The other account had no turn yet.
+    let next = bench.claim(Queue::Fetches, 8).await;
+    assert_eq!(next.len(), 3);
+    let run = second.spec.id.to_string();
+    assert!(
+        next.iter().all(|task| task.id.starts_with(&run)),
+        "{next:?}"
+    );
+    for done in &next {
+        let handle = second.fetch(done, 0);
+        second.commit(&last_page(&handle, 0, false)).await;
+    }
+    // A pace is shared as well.
+    for _ in 0..2 {
+        let run = another(&bench).await;
+        run.start_as(with(Some(PACE))).await;
+    }
+    let mut lanes = Vec::new();
+    for _ in 0..4 {
+        let claimed = bench.claim(Queue::Fetches, 8).await;
+        assert_eq!(claimed.len(), 1, "{claimed:?}");
+        lanes.push(claimed[0].lane.clone());
+        let id = claimed[0].id.split('.').next().expect("a run");
+        let mut handle = bench.fetch(&claimed[0], 0);
+        handle.run = id.parse().expect("an id");
+        bench.commit(&last_page(&handle, 0, false)).await;
+        assert_eq!(bench.claim(Queue::Fetches, 8).await, []);
+        bench.advance(GAP).await;
+    }
+    assert!(
+        lanes[0] != lanes[1] && lanes[0] == lanes[2] && lanes[1] == lanes[3],
+        "{lanes:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_queued_child_request_takes_at_most_400_bytes() {
+    const CHILDREN: u64 = 100_000;
+    const AT_ONCE: u64 = 2_500;
+    const MOST_BYTES: u64 = 400;
+    let bench = Bench::running().await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&claim, 0);
+    let child = |number: u64| Child {
+        node: 1,
+        position: 1,
+        body: format!(r#"{{"parents":{{"resources.wms.orders.id":"ord_{number:012}"}}}}"#),
+    };
+    for part in 0..CHILDREN / AT_ONCE {
+        let commit = PageCommit {
+            after: After::SamePage,
+            children: (part * AT_ONCE..(part + 1) * AT_ONCE).map(child).collect(),
+            ..page(&handle, u32::try_from(part).expect("small"), 1)
+        };
+        bench.commit(&commit).await;
+    }
+    let queue = bench.store.keys().join(&["fetches", ""]);
+    let pattern = format!("{}*", queue.replace('{', "\\{"));
+    let mut connection = bench.store.connection();
+    let keys: Vec<String> = connection.keys(pattern).await.expect("keys");
+    let mut bytes = 0;
+    for key in &keys {
+        let mut usage = redis::cmd("MEMORY");
+        usage.arg("USAGE").arg(key).arg("SAMPLES").arg(0);
+        let used = usage.query_async::<u64>(&mut connection).await;
+        bytes += used.expect("a size");
+    }
+    assert!(
+        bytes <= CHILDREN * MOST_BYTES,
+        "{} bytes each",
+        bytes / CHILDREN
+    );
+    assert!(keys.len() < 10, "{keys:?}");
+}
