@@ -94,6 +94,7 @@ async fn a_dead_receiver_and_endless_sources_stay_within_the_marks() -> Result<(
     const LAST_PART: u64 = 2 * MIB;
     /// In which maintenance looks at what is parked a few times.
     const WATCHED_SECONDS: u64 = 7;
+    const LONGEST_PROBE_WAIT: Duration = Duration::from_mins(5);
     let record = format!(r#"{{"id":1,"text":"{}"}}"#, "x".repeat(350));
     let records = vec![record; PER_PAGE].join(",");
     let source = Source::json(move |request| {
@@ -177,6 +178,7 @@ async fn a_dead_receiver_and_endless_sources_stay_within_the_marks() -> Result<(
         .await?;
     anyhow::ensure!(status.is_success(), "{status}: {answer}");
     sync.receiver.up()?;
+    Lane::of(&sync).await?.advance(LONGEST_PROBE_WAIT).await?;
     let run = sync.finish(&run).await?;
     assert_eq!(run["status"], "stopped");
     assert_eq!(run["records_delivered"], run["records_fetched"], "{run}");

@@ -8,11 +8,12 @@
 //! | key after the base | type | what |
 //! |---|---|---|
 //! | `<queue>:turns` | zset | environment with lanes that may run → its pass; the lowest is next |
-//! | `<queue>:turns:<env>` | list | lanes of an environment that may run, next one first |
-//! | `<queue>:rotation` | list | the same of all environments, as workers of before 0.2 left it; emptied by the next claim |
-//! | `fetches:in_flight` | hash | environment → its fetches in flight |
-//! | `fetches:full` | set | environments with as many as they may have |
-//! | `environment:<env>:limits` | hash | `weight`, `fetches` (most in flight), where they are set |
+//! | `<queue>:turns:<place>` | list | lanes of a place that may run, next one first; a place is `<env>` or, listed in it, `<env>/<integration>` |
+//! | `<queue>:rotation` | list | lanes of all environments, as an earlier version left them; emptied by the next claim |
+//! | `fetches:groups` | set | places that are in the list of their environment |
+//! | `fetches:in_flight` | hash | place → fetches in flight |
+//! | `fetches:full`, `fetches:paced` | set, zset | places at a limit; of those that wait for their pace, until when |
+//! | `environment:<place>:limits` | hash | `weight`, `fetches` (most in flight), where they are set |
 //! | `<queue>:ready:<lane>` | list | ready tasks, payload inline |
 //! | `<queue>:lane:<lane>` | hash | `in_flight`, `limit`, `blocked_until`, `in_rotation`, `place`, `awaits_account`, `limited_until`, `circuit`, `circuit_until` |
 //! | `<queue>:blocked` | zset | lane → time it is free again |
@@ -41,7 +42,7 @@
 //! | `flow:<webhook>:parked` | list | fetch tasks waiting for the receiver |
 //! | `health:<webhook>` | hash | while its deliveries fail: how often, since when (`lua/lib/health.lua`) |
 //! | `released:<webhook>` | string | when it was last switched on or got another target, ms |
-//! | `pace:<webhook>` | string | when a webhook with a rate may be sent to again, µs |
+//! | `pace:<webhook>`, `pace:<account>`, `pace:<place>` | string | when a webhook with a rate may be sent to again, or a source with a pace be asked, µs |
 //! | `full` | string | set, for some seconds, while Redis has little memory left |
 //! | `undelivered_bytes` | string | undelivered bytes of all webhooks |
 //! | `parked` | set | webhooks with parked tasks |
