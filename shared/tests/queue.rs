@@ -113,6 +113,27 @@ async fn an_environment_of_many_accounts_gets_no_more_turns_than_one_of_a_single
 }
 
 #[tokio::test]
+async fn an_environment_that_comes_and_goes_keeps_no_other_one_from_its_turn() {
+    let backlog: Vec<String> = (0..200).map(|i| format!("backlog-{i}")).collect();
+    let backlog: Vec<&str> = backlog.iter().map(String::as_str).collect();
+    for environment in ["before", "zealous"] {
+        let store = testing::redis::store();
+        push_of(&store, "steady", "steady", 200, &backlog).await;
+        let mut steady = 0;
+        for round in 0..20 {
+            let id = format!("{environment}-{round}");
+            push_of(&store, environment, environment, 200, &[&id]).await;
+            for task in claim(&store, 1).await {
+                steady += usize::from(task.lane == "steady");
+                let done = store.finish_task(QUEUE, &task.id, &task.token).await;
+                assert_eq!(done.expect("an answer"), Held::Done);
+            }
+        }
+        assert!(steady >= 9, "{steady} of 20 turns beside {environment}");
+    }
+}
+
+#[tokio::test]
 async fn the_weight_of_an_environment_multiplies_its_turns_and_can_be_changed_under_way() {
     let store = testing::redis::store();
     let (light, heavy) = (EnvironmentId::generate(), EnvironmentId::generate());

@@ -347,10 +347,14 @@ proptest! {
     #[test]
     fn no_lane_waits_for_longer_than_weights_and_lanes_say_and_no_limit_is_passed(
         shapes in prop::collection::vec(shape(), 1..5),
+        backlog in 0..100_usize,
         ops in prop::collection::vec(op(), 1..80),
     ) {
         block_on(async {
             let mut model = Model::new(shapes).await;
+            for lane in 0..model.lanes.len() {
+                model.push(lane, backlog).await;
+            }
             for op in ops {
                 model.apply(op).await;
             }
