@@ -14,11 +14,14 @@ use redis::AsyncCommands;
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::store::queue::LEASE;
-use syncline_tests::{http, source::Source};
+use syncline_tests::{
+    http,
+    ledger::{Ledger, sorted},
+    source::Source,
+};
 
 use crate::{
     lane::{BASE, Lane},
-    ledger::{Ledger, sorted},
     scenario::{LONG, Setup, Shop, Syncing, integration, integration_of},
 };
 

@@ -86,6 +86,7 @@ fn tokens(world: &World) -> Result<()> {
             let made = world.command(&["environment", "list"])?.contains("second");
             made.then(String::new).ok_or(error)
         })?;
+    world.command(&["environment", "set", "second", "--weight", "2"])?;
     world.command(&[
         "token",
         "create",
