@@ -90,7 +90,7 @@ async fn a_page_of_many_parents_makes_each_child_once_though_its_worker_dies_in_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_receiver_and_endless_sources_stay_within_the_marks() -> Result<()> {
-    const PER_PAGE: usize = 2_000;
+    const PER_PAGE: usize = 200;
     const STREAMS: u64 = 2;
     const MARK: u64 = 16 * MIB;
     /// What one fetch may still commit once its stream is over its mark: a page, or a part of one.
@@ -98,7 +98,7 @@ async fn a_dead_receiver_and_endless_sources_stay_within_the_marks() -> Result<(
     /// In which maintenance looks at what is parked a few times.
     const WATCHED_SECONDS: u64 = 7;
     const LONGEST_PROBE_WAIT: Duration = Duration::from_mins(5);
-    let record = format!(r#"{{"id":1,"text":"{}"}}"#, "x".repeat(350));
+    let record = format!(r#"{{"id":1,"text":"{}"}}"#, "x".repeat(3_800));
     let records = vec![record; PER_PAGE].join(",");
     let source = Source::json(move |request| {
         let page = request.query("page").unwrap_or("1");
