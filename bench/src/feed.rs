@@ -214,12 +214,14 @@ impl Feed {
 
     /// The processor time that the worker and Redis have used so far, in seconds.
     pub fn cpu_seconds(&self) -> Result<[f64; 2]> {
+        let worker = machine::cpu_seconds(self.worker()?)?;
+        Ok([worker, self.redis_cpu_seconds()?])
+    }
+
+    /// The processor time that Redis has used so far, in seconds.
+    pub fn redis_cpu_seconds(&self) -> Result<f64> {
         let redis = self.stack.redis.id();
-        let redis = redis.context("redis is no process of this machine")?;
-        Ok([
-            machine::cpu_seconds(self.worker()?)?,
-            machine::cpu_seconds(redis)?,
-        ])
+        machine::cpu_seconds(redis.context("redis is no process of this machine")?)
     }
 }
 
