@@ -24,9 +24,10 @@ use crate::{context::Context, measure};
 
 /// Bytes of records after which a part is committed; a page may have many.
 const PART_BYTES: usize = 1024 * 1024;
-/// Bytes of a body after which a part's size is looked at: each of its records may make children for fifty dependants, and
-/// one read of a fast source brings some hundred kilobytes.
+/// Bytes of a body after which a part's size is looked at, shared out among the dependants of the node: each record makes
+/// a child for each of them, and one read of a fast source brings some hundred kilobytes.
 const SLICE_BYTES: usize = 8 * 1024;
+const LEAST_SLICE_BYTES: usize = 512;
 /// How long records are computed over (`filter`, `map`) before others get their turn; one evaluation may take longer.
 const COMPUTING_TURN: Duration = Duration::from_millis(10);
 /// After so long a part is committed however little is in it, so that slow expressions notice that their run has ended.
@@ -292,6 +293,8 @@ impl Reader {
             since: Instant::now(),
         };
         let computes = self.fetch.node().computes();
+        let dependants = self.fetch.node().children.len().max(1);
+        let slice_bytes = (SLICE_BYTES / dependants).max(LEAST_SLICE_BYTES);
         let mut waiting = VecDeque::new();
         while let Some(bytes) = response.chunk().await? {
             if computes {
@@ -304,7 +307,7 @@ impl Reader {
                 self.compute(&mut page, &mut waiting, &here).await?;
                 continue;
             }
-            for slice in bytes.chunks(SLICE_BYTES) {
+            for slice in bytes.chunks(slice_bytes) {
                 splitter.push(slice, &mut |record| page.record(record))?;
                 if page.changed {
                     return Err(Stop::Changed);
