@@ -4,7 +4,11 @@
 //! and webhooks are read anew every [`OBJECT_TTL`], so that new credentials or a
 //! webhook switched off take effect within that time.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use moka::future::Cache;
 use serde_json::{Map, Value, json};
@@ -61,6 +65,8 @@ pub struct Context {
     integrations: Cache<String, Arc<Integration>>,
     accounts: Cache<AccountId, Option<Arc<LoadedAccount>>>,
     webhooks: Cache<WebhookId, Option<Arc<Target>>>,
+    /// When a task of an unknown kind was told of in the log.
+    unknown_told: Mutex<Option<Instant>>,
 }
 
 /// A run, ready to work on.
@@ -149,7 +155,23 @@ impl Context {
                 .max_capacity(MAX_OBJECTS)
                 .time_to_live(OBJECT_TTL)
                 .build(),
+            unknown_told: Mutex::new(None),
         }
+    }
+
+    /// Whether the log tells of a task of an unknown kind: of one in `every`, since there may be very many.
+    #[must_use]
+    pub fn tells_of_unknown(&self, every: Duration) -> bool {
+        // Nothing panics while it holds the lock.
+        let mut told = self
+            .unknown_told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let tells = told.is_none_or(|at| at.elapsed() >= every);
+        if tells {
+            *told = Some(Instant::now());
+        }
+        tells
     }
 
     /// What makes runs out of requests.

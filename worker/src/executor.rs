@@ -50,8 +50,13 @@ impl Executor {
         let began = Instant::now();
         let claim = leased.claim.clone();
         let span = tracing::info_span!("task", queue = self.queue.name(), task.id = %claim.id);
-        let work =
-            execute(self.context.clone(), claim.clone(), leased.slot.clone()).instrument(span);
+        let work = execute(
+            self.context.clone(),
+            self.queue,
+            claim.clone(),
+            leased.slot.clone(),
+        )
+        .instrument(span);
         // Spawned, so that tasks use all cores; aborted when this future is dropped.
         let work = AbortOnDropHandle::new(tokio::spawn(work));
         let outcome = tokio::select! {
@@ -120,13 +125,14 @@ impl Executor {
 
 async fn execute(
     context: Arc<Context>,
+    queue: Queue,
     claim: Claim,
     slot: Arc<Slot>,
 ) -> Result<&'static str, LoadError> {
     FailurePoint::TaskClaimed.reach()?;
     let body = match claim.body.parse::<TaskBody>() {
         Ok(body) => body,
-        Err(error) => return leave(&context, &claim, &error.to_string()).await,
+        Err(error) => return leave(&context, queue, &claim, &error.to_string()).await,
     };
     let (run, webhook) = (owner_of(&claim.id), owner_of(&claim.id));
     match (body, run, webhook) {
@@ -142,7 +148,7 @@ async fn execute(
         }
         (TaskBody::Redrive, ..) => {
             let Some(id) = owner_of(&claim.id) else {
-                return leave(&context, &claim, "the task belongs to no redrive").await;
+                return leave(&context, queue, &claim, "the task belongs to no redrive").await;
             };
             redrive::execute(&context, &claim, &slot, id).await
         }
@@ -155,7 +161,7 @@ async fn execute(
             ..,
         ) => {
             let Some(event) = owner_of(&claim.id) else {
-                return leave(&context, &claim, "the task belongs to no event").await;
+                return leave(&context, queue, &claim, "the task belongs to no event").await;
             };
             let event = StartEvent {
                 id: event,
@@ -164,19 +170,35 @@ async fn execute(
             };
             start_workflows::execute(&context, &claim, event, payload).await
         }
-        _ => leave(&context, &claim, "the task belongs to nothing known here").await,
+        _ => {
+            leave(
+                &context,
+                queue,
+                &claim,
+                "the task belongs to nothing known here",
+            )
+            .await
+        }
     }
 }
 
-/// Leaves a task that can't be understood here to another worker.
-async fn leave(context: &Context, claim: &Claim, reason: &str) -> Result<&'static str, LoadError> {
-    tracing::warn!(task.id = %claim.id, reason, "a task is left to a newer worker");
-    for queue in Queue::ALL {
-        let (delay, counts) = (UNKNOWN_KIND_DELAY, CountsAs::Nothing);
-        context
-            .store
-            .delay_task(queue, &claim.id, &claim.token, delay, counts)
-            .await?;
+/// Leaves a task that can't be understood here to another worker: its lane goes on meanwhile, and it is looked at again
+/// after [`UNKNOWN_KIND_DELAY`], however often, so that it is there when a newer worker is.
+async fn leave(
+    context: &Context,
+    queue: Queue,
+    claim: &Claim,
+    reason: &str,
+) -> Result<&'static str, LoadError> {
+    if context.tells_of_unknown(UNKNOWN_KIND_DELAY) {
+        tracing::warn!(task.id = %claim.id, reason, "a task is left to a newer worker; others like it are told at debug");
+    } else {
+        tracing::debug!(task.id = %claim.id, reason, "a task is left to a newer worker");
     }
+    let (delay, counts) = (UNKNOWN_KIND_DELAY, CountsAs::Nothing);
+    let store = &context.store;
+    store
+        .delay_task(queue, &claim.id, &claim.token, delay, counts)
+        .await?;
     Ok("unknown_kind")
 }

@@ -7,7 +7,7 @@ use shared::{
     http::{Outbound, TargetPolicy},
     integration::errors::MAX_ATTEMPTS,
     model::run::{RunSpec, RunStatus, RunView},
-    queue::{Slot, task::FetchBody},
+    queue::{LeaseKeeper, Leased, Slot, task::FetchBody},
     seal::Sealer,
     store::{
         attempts::attempt_log,
@@ -19,9 +19,13 @@ use shared::{
 
 use shared::store::deliveries::Source;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::{deliver, fetch, start_run};
-use crate::context::{Context, LoadError};
+use crate::{
+    context::{Context, LoadError},
+    executor::Executor,
+};
 
 struct Bench {
     context: Arc<Context>,
@@ -126,6 +130,54 @@ async fn a_run_that_cannot_be_planned_fails_and_its_end_is_told() {
         bench.settled().await,
         ["sync_job_run:created", "sync_job_run:failed"]
     );
+}
+
+#[tokio::test]
+async fn a_task_of_an_unknown_kind_is_there_for_a_newer_worker_and_counts_nothing() {
+    let bench = Bench::new().await;
+    let store = &bench.context.store;
+    let run = bench.spec.id;
+    let lane = bench.spec.webhook_id.to_string();
+    let newer = (
+        format!("{run}.deliver.9"),
+        "deliver.2 9 and more".to_owned(),
+    );
+    store
+        .push_tasks(Queue::Deliveries, &lane, 8, std::slice::from_ref(&newer))
+        .await
+        .expect("pushed");
+    let executor = Executor {
+        context: bench.context.clone(),
+        queue: Queue::Deliveries,
+        abandon: CancellationToken::new(),
+    };
+    for _ in 0..3 {
+        let token = ulid::Ulid::generate().to_string();
+        let claimed = store.claim(Queue::Deliveries, 8, LEASE, &token).await;
+        let mut tasks = claimed.expect("a claim").tasks.into_iter();
+        let claim = tasks.find(|claim| claim.id == newer.0).expect("the task");
+        assert_eq!(
+            (&claim.body, claim.attempt, claim.rescues),
+            (&newer.1, 0, 0)
+        );
+        for other in tasks {
+            let back = store.hand_back(Queue::Deliveries, &other.id, &other.token);
+            back.await.expect("handed back");
+        }
+        let slots = Arc::new(Semaphore::new(1));
+        let permit = slots.clone().try_acquire_owned().expect("a slot");
+        let lease = LeaseKeeper::default().hold(Queue::Deliveries, &claim.id, &claim.token);
+        let slot = Arc::new(Slot::new(permit, slots));
+        executor.run(Leased { claim, lease, slot }).await;
+        let soon = store.claim(Queue::Deliveries, 8, LEASE, "soon").await;
+        let soon = soon.expect("a claim").tasks;
+        assert!(soon.iter().all(|claim| claim.id != newer.0), "not at once");
+        testing::advance_clock(store, LEASE + Duration::from_secs(1)).await;
+        store
+            .rescue_expired(Queue::Deliveries)
+            .await
+            .expect("a pass");
+    }
 }
 
 #[tokio::test]
