@@ -1,7 +1,8 @@
 //! The built `syncline-api`: commands, exit codes, serving and draining.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -280,6 +281,106 @@ async fn a_bootstrap_token_opens_an_empty_store_and_a_terminated_server_ends_wel
         .expect("no panic")
         .expect("a status");
     assert_eq!(ended.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_terminated_server_answers_what_it_was_asked_and_takes_nothing_new() {
+    let installation = Installation::new();
+    let token = "a-bootstrap-token-of-some-length";
+    let (mut server, origin) = serve(&installation, token);
+    let address = origin.trim_start_matches("http://").to_owned();
+    let body = r#"{"target_url": "https://example.com/hook"}"#;
+    let (first, rest) = body.split_at(10);
+    // The request is under way: its body is still to come.
+    let mut under_way = TcpStream::connect(&address).expect("a connection");
+    under_way
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a timeout");
+    write!(
+        under_way,
+        "POST /api/v1/ipaas/webhook HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
+        body.len()
+    )
+    .expect("written");
+    let mut head = BufReader::new(under_way.try_clone().expect("a clone"));
+    let mut line = String::new();
+    head.read_line(&mut line).expect("a line");
+    assert_eq!(line, "HTTP/1.1 100 Continue\r\n", "it is being handled");
+    under_way.write_all(first.as_bytes()).expect("written");
+
+    let killed = Command::new("kill")
+        .args(["-TERM", &server.0.id().to_string()])
+        .status()
+        .expect("kill");
+    assert!(killed.success());
+    let started = Instant::now();
+    while TcpStream::connect(&address).is_ok() {
+        assert!(started.elapsed() < PATIENCE, "it still takes connections");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    under_way.write_all(rest.as_bytes()).expect("written");
+    let mut answer = String::new();
+    head.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.contains("HTTP/1.1 201 "), "{answer}");
+    let ended = tokio::task::spawn_blocking(move || server.0.wait())
+        .await
+        .expect("no panic")
+        .expect("a status");
+    assert_eq!(ended.code(), Some(0));
+    assert!(started.elapsed() < PATIENCE, "it waited for nothing");
+}
+
+#[tokio::test]
+async fn a_deleted_environment_is_gone_at_once_for_those_who_use_it() {
+    let installation = Installation::new();
+    let id = installation.fine(&["environment", "create", "shop"]);
+    let create = ["token", "create", "--environment", "shop"];
+    let secret = installation.fine(&create);
+    let other = installation.fine(&["environment", "create", "other"]);
+    let (_server, origin) = serve(&installation, "bootstrap-token-that-comes-too-late");
+    let status = async || {
+        let request = reqwest::Client::new().get(format!("{origin}/api/v1/ipaas/webhook"));
+        let answer = request.bearer_auth(secret.trim()).send().await;
+        answer.expect("an answer").status().as_u16()
+    };
+    assert_eq!(status().await, 200);
+    let delete = |typed: &'static str| {
+        let mut command = installation.command(&["environment", "delete", "shop"]);
+        let command = command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut asked = command.spawn().expect("the program");
+        let mut answers = asked.stdin.take().expect("a pipe");
+        writeln!(answers, "{typed}").expect("written");
+        drop(answers);
+        let output = asked.wait_with_output().expect("the program");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), told)
+    };
+    let (code, told) = delete("shopp");
+    assert_eq!(code, Some(1));
+    assert!(told.contains("nothing was deleted"), "{told}");
+    assert_eq!(status().await, 200);
+    let (code, told) = delete("shop");
+    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(status().await, 401);
+    let list = installation.fine(&["environment", "list"]);
+    assert!(
+        !list.contains(id.trim()) && list.contains(other.trim()),
+        "{list}"
+    );
+    assert_eq!(installation.fine(&["token", "list"]), "");
+
+    // Its name is free, and by its id it is found too.
+    let again = installation.fine(&["environment", "create", "shop"]);
+    let (id, again) = (id.trim(), again.trim());
+    let gone = installation.run(&["environment", "delete", id, "--yes"]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert_eq!(
+        installation
+            .fine(&["environment", "delete", again, "--yes"])
+            .trim(),
+        again
+    );
 }
 
 #[tokio::test]

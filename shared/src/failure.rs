@@ -62,8 +62,8 @@ points! {
     RunChecked = "run_checked",
     /// The API has an answer; the caller hasn't.
     AnswerReady = "answer_ready",
-    /// An integration document is about to be stored.
-    DocumentPut = "document_put",
+    /// A piece of what a deleted account or environment left behind is about to be taken away.
+    PieceTaken = "piece_taken",
     /// Attempts are about to be logged.
     AttemptsLogged = "attempts_logged",
     /// A token is about to be revoked.

@@ -238,14 +238,39 @@ async fn a_filtered_list_fills_its_pages_across_what_is_left_out() {
 async fn a_document_is_found_under_the_hash_of_its_content() {
     let store = testing::redis::store();
     let document = json!({"name": "acme", "number": 1});
-    let hash = store.put_document(&document).await.expect("a store");
-    assert_eq!(store.put_document(&document).await.expect("a store"), hash);
+    let hash = store.put_document(&document, Some(HERE)).await;
+    let hash = hash.expect("a store");
+    let again = store.put_document(&document, Some(HERE)).await;
+    assert_eq!(again.expect("a store"), hash);
     assert_eq!(
         store.document(&hash).await.expect("a store"),
         Some(document)
     );
-    assert!(!store.has_document("0").await.expect("a store"));
     assert_eq!(store.document("0").await.expect("a store"), None);
+}
+
+#[tokio::test]
+async fn a_document_stays_as_long_as_somebody_uses_it() {
+    let store = testing::redis::store();
+    let put = async |number: u32, user: Option<EnvironmentId>| {
+        let document = json!({"name": "acme", "number": number});
+        store.put_document(&document, user).await.expect("a hash")
+    };
+    let mine = put(1, Some(HERE)).await;
+    let ours = put(2, Some(HERE)).await;
+    assert_eq!(put(2, Some(ELSEWHERE)).await, ours);
+    let bundled = put(3, Some(HERE)).await;
+    assert!(!store.has_bundled_document(&bundled).await.expect("a word"));
+    assert_eq!(put(3, None).await, bundled);
+    assert!(store.has_bundled_document(&bundled).await.expect("a word"));
+    let is_there = async |hash: &str| store.document(hash).await.expect("an answer").is_some();
+
+    assert!(store.release_documents(HERE).await.expect("released"));
+    assert!(!is_there(&mine).await && is_there(&ours).await && is_there(&bundled).await);
+    assert!(store.release_documents(HERE).await.expect("released"));
+    assert!(is_there(&ours).await);
+    assert!(store.release_documents(ELSEWHERE).await.expect("released"));
+    assert!(!is_there(&ours).await && is_there(&bundled).await);
 }
 
 #[tokio::test]

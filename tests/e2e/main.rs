@@ -9,6 +9,7 @@ mod crash;
 mod cron;
 mod dead_letters;
 mod dead_receiver;
+mod deletion;
 mod depot;
 mod fields;
 mod hostile_receiver;

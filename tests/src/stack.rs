@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use anyhow::Result;
@@ -132,11 +132,14 @@ impl Stack {
         Ok(())
     }
 
-    /// Runs one command of the API's program to its end, with the settings of the stack; its status, and what it said.
+    /// Runs `syncline-api` with these arguments over the same store, to its end; there is nothing on its standard input.
     pub fn api_command(&self, arguments: &[&str]) -> Result<Output> {
-        let mut command = Command::new(binary("syncline-api")?);
-        command.args(arguments).envs(&self.environment);
-        Ok(command.output()?)
+        let output = Command::new(binary("syncline-api")?)
+            .args(arguments)
+            .envs(&self.environment)
+            .stdin(Stdio::null())
+            .output()?;
+        Ok(output)
     }
 
     /// The API's address; `/readyz` and `/metrics` are there too.

@@ -25,7 +25,9 @@ use tracing::Instrument;
 
 use crate::{
     context::{Context, LoadError},
-    tasks::{deliver, fetch, patience::until_available, redrive, start_run, start_workflows},
+    tasks::{
+        deliver, fetch, patience::until_available, purge, redrive, start_run, start_workflows,
+    },
 };
 
 /// Before a task that failed for a reason of ours is tried again.
@@ -170,6 +172,7 @@ async fn execute(
             };
             start_workflows::execute(&context, &claim, event, payload).await
         }
+        (TaskBody::Purge(progress), ..) => purge::execute(&context, &claim, progress).await,
         _ => {
             leave(
                 &context,

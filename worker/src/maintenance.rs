@@ -1,5 +1,5 @@
 //! The passes that keep the queues moving: rescue expired leases, hand back parked
-//! fetches, fail runs that last too long, measure. They run in every worker at the same time; each claims its
+//! fetches, fail runs that last too long, take expired runs off the lists, measure. They run in every worker at the same time; each claims its
 //! work in one script, so a second call does nothing. (Delayed tasks are promoted
 //! by the claims themselves.)
 
@@ -83,6 +83,13 @@ async fn pass(store: &Store, rescues: bool) -> StoreResult<()> {
     gauge!(names::DROPPED_EVENTS).set(store.dropped_events().await? as f64);
     for run in store.runs().fail_overdue(OVERDUE_AT_ONCE).await? {
         tracing::warn!(run.id = run, "a run lasted longer than it may, and failed");
+    }
+    let expired = store.runs().prune().await?;
+    if expired > 0 {
+        tracing::debug!(
+            runs = expired,
+            "expired runs left the list of their environment"
+        );
     }
     let unparked = store.unpark().await?;
     if unparked > 0 {

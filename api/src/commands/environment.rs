@@ -1,6 +1,6 @@
-//! `syncline-api environment create|set|list`
+//! `syncline-api environment create|set|list|delete`
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 use shared::{
     config::Settings,
@@ -30,6 +30,15 @@ pub enum Command {
     },
     /// Lists environments: id, name, time of creation, weight, most fetches at once (`-`: any number).
     List,
+    /// Deletes an environment with everything in it. Its tokens stop working at once, its runs end, what was not delivered
+    /// yet is dropped; the workers then remove all of it.
+    Delete {
+        /// Name or id.
+        environment: String,
+        /// Don't ask for the name again.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// How an environment shares the workers.
@@ -131,6 +140,28 @@ pub async fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
                     environment.id, environment.name, environment.created_at, limits.weight
                 );
             }
+        }
+        Command::Delete { environment, yes } => {
+            let found = tokens.environment(&environment).await?;
+            let found =
+                found.with_context(|| format!("there is no environment `{environment}`"))?;
+            if !yes {
+                eprintln!(
+                    "Everything in environment {} ({}) will be gone: tokens, accounts, webhooks, jobs, runs, dead letters. Type its name to go on:",
+                    found.name, found.id
+                );
+                let mut typed = String::new();
+                std::io::stdin().read_line(&mut typed)?;
+                ensure!(
+                    typed.trim() == found.name,
+                    "that is not its name; nothing was deleted (`--yes` doesn't ask)"
+                );
+            }
+            ensure!(
+                tokens.delete_environment(&found).await?,
+                "somebody else deleted environment `{environment}` meanwhile"
+            );
+            println!("{}", found.id);
         }
     }
     Ok(())

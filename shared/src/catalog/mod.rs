@@ -201,9 +201,9 @@ impl Catalog {
     /// Makes sure that workers find the document of an integration that isn't in the store.
     pub async fn publish(&self, store: &Store, hash: &str) -> StoreResult<()> {
         if let Some(compiled) = self.bundled_documents.get(hash)
-            && !store.has_document(hash).await?
+            && !store.has_bundled_document(hash).await?
         {
-            store.put_document(&compiled.document).await?;
+            store.put_document(&compiled.document, None).await?;
         }
         Ok(())
     }

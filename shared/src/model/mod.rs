@@ -13,6 +13,7 @@ pub mod dead_letter;
 pub mod event;
 pub mod input;
 pub mod integration;
+pub mod purge;
 pub mod redrive;
 pub mod run;
 pub mod run_control;

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, str::FromStr};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::integration::Cursor;
+use crate::{integration::Cursor, model::purge::Purge};
 
 /// What a task is about.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +29,8 @@ pub enum TaskBody {
         at_ms: i64,
         payload: Value,
     },
+    /// `purge.1 <json>`: take away what a deleted account or environment left behind.
+    Purge(Purge),
 }
 
 /// Where a fetch is and what it needs of its ancestors' records.
@@ -119,6 +121,10 @@ impl std::fmt::Display for TaskBody {
                 at_ms,
                 payload,
             } => write!(f, "start_workflows.1 {event_type} {at_ms} {payload}"),
+            Self::Purge(purge) => {
+                let json = serde_json::to_string(purge).map_err(|_| std::fmt::Error)?;
+                write!(f, "purge.1 {json}")
+            }
         }
     }
 }
@@ -147,6 +153,11 @@ impl FromStr for TaskBody {
                     at_ms: at_ms.ok_or_else(unknown)?,
                     payload: payload.ok_or_else(unknown)?,
                 })
+            }
+            Some("purge.1") => {
+                let (_, json) = text.split_once(' ').ok_or_else(unknown)?;
+                let purge = serde_json::from_str(json).map_err(|_| unknown())?;
+                Ok(Self::Purge(purge))
             }
             Some("fetch.1") => {
                 let node = parts
@@ -194,6 +205,7 @@ mod tests {
                 at_ms: 7,
                 payload: json!({"integrated_account_id": "acc 1"}),
             },
+            TaskBody::Purge(Purge::of_environment().further(Some("run_1".to_owned()), None)),
             TaskBody::Fetch {
                 node: 1,
                 gate: 42,

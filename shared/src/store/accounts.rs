@@ -10,7 +10,7 @@
 //! | the check failed | `:validation_error` |
 //! | refused by the source in a run | `:authentication_error`, once |
 //! | switched off | its runs fail: `account_disabled` |
-//! | deleted | `:deleted`; its runs fail: `account_deleted` |
+//! | deleted | `:deleted`; its runs fail: `account_deleted`; what it leaves behind is taken away by a task |
 
 use serde_json::{Value, json};
 
@@ -36,6 +36,7 @@ pub(super) fn effects(account: &Account, before: Option<&Account>) -> Vec<Effect
         return vec![
             end_runs(account, code, message),
             event("integrated_account:deleted", account),
+            Effect::PurgeAccount(account.id),
         ];
     }
     let mut effects = Vec::new();
@@ -135,6 +136,7 @@ mod tests {
             Effect::Event { event_type, .. } => (*event_type).to_owned(),
             Effect::ReleaseAccount(_) => "release".to_owned(),
             Effect::EndRuns { code, .. } => (*code).to_owned(),
+            Effect::PurgeAccount(_) => "purge".to_owned(),
             other => panic!("{other:?} is none of an account"),
         };
         effects.iter().map(word).collect()
@@ -198,7 +200,7 @@ mod tests {
         };
         assert_eq!(
             told(Some(&active), &deleted),
-            ["account_deleted", "integrated_account:deleted"]
+            ["account_deleted", "integrated_account:deleted", "purge"]
         );
     }
 

@@ -212,7 +212,7 @@ impl Store {
                 }
                 scanned += 1;
                 after = Some(place);
-                let attempt = attempt(&entry)?;
+                let attempt = attempt_of(&entry)?;
                 if filter.keeps(&attempt) {
                     items.push(attempt);
                 }
@@ -283,7 +283,8 @@ fn kept(outcome: AttemptOutcome) -> usize {
     }
 }
 
-fn attempt(entry: &StreamId) -> StoreResult<AttemptRecord> {
+/// The attempt of an entry.
+pub(super) fn attempt_of(entry: &StreamId) -> StoreResult<AttemptRecord> {
     let json: String = entry.get(FIELD).unwrap_or_default();
     serde_json::from_str(&json)
         .map_err(|error| StoreError::Unexpected(format!("the attempt {}: {error}", entry.id)))

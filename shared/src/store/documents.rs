@@ -5,11 +5,13 @@ use redis::AsyncCommands;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Store, StoreError, StoreResult};
-use crate::failure::FailurePoint;
+use super::{Store, StoreError, StoreResult, scripts};
+use crate::ids::EnvironmentId;
 
 /// Hex characters of a hash (128 bits).
 const HASH_CHARS: usize = 32;
+/// The user of documents that come with the programs.
+const BUNDLED: &str = "bundled";
 
 /// The content hash of a document.
 #[must_use]
@@ -20,26 +22,30 @@ pub fn document_hash(document: &Value) -> String {
 }
 
 impl Store {
-    /// Stores a document, unless it is there already; gives its hash.
+    /// Stores a document, unless it is there already, for an environment that uses it (`None`: it is bundled); gives its hash.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn put_document(&self, document: &Value) -> StoreResult<String> {
+    pub async fn put_document(
+        &self,
+        document: &Value,
+        environment: Option<EnvironmentId>,
+    ) -> StoreResult<String> {
         let hash = document_hash(document);
-        FailurePoint::DocumentPut.reach()?;
-        let _new: bool = self
-            .connection()
-            .set_nx(self.keys().document(&hash), document.to_string())
-            .await?;
+        let user = environment.map_or_else(|| BUNDLED.to_owned(), |user| user.to_string());
+        let mut call = self.call(&scripts::DOCUMENT_PUT);
+        call.arg(&hash).arg(document.to_string()).arg(user);
+        let _word: String = self.invoke(&call).await?;
         Ok(hash)
     }
 
-    /// Whether a document is stored.
+    /// Whether a bundled document is stored as such.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn has_document(&self, hash: &str) -> StoreResult<bool> {
-        Ok(self.connection().exists(self.keys().document(hash)).await?)
+    pub async fn has_bundled_document(&self, hash: &str) -> StoreResult<bool> {
+        let users = self.keys().join(&["document_users", hash]);
+        Ok(self.connection().sismember(users, BUNDLED).await?)
     }
 
     /// The document with this hash.

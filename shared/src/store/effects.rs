@@ -6,11 +6,12 @@ use std::time::Duration;
 use redis::ScriptInvocation;
 use serde_json::Value;
 
-use super::queue::millis;
+use super::{purge::purge_task, queue::millis};
 use crate::{
     clock::Timestamp,
     ids::{AccountId, CronTriggerId, EventId, WebhookId},
-    model::cron_trigger::NextFire,
+    model::{cron_trigger::NextFire, purge::Purge},
+    queue::task::TaskBody,
 };
 
 /// How long a dead letter of an event that belongs to no run is kept.
@@ -42,6 +43,8 @@ pub enum Effect {
     ForgetCron(CronTriggerId),
     /// A webhook was changed so that it is worth trying at once, whatever its receiver did before.
     ReleaseWebhook(WebhookId),
+    /// All that an account leaves behind is taken away, by a task.
+    PurgeAccount(AccountId),
 }
 
 impl Effect {
@@ -100,6 +103,11 @@ pub(super) fn add_effects(call: &mut ScriptInvocation<'_>, effects: &[Effect]) {
             }
             Effect::ReleaseWebhook(webhook) => {
                 call.arg("release_webhook").arg(webhook.to_string());
+            }
+            Effect::PurgeAccount(account) => {
+                call.arg("task")
+                    .arg(purge_task(account))
+                    .arg(TaskBody::Purge(Purge::of_account(*account)).to_string());
             }
             Effect::Unschedule(trigger) => {
                 call.arg("unschedule").arg(trigger.to_string());

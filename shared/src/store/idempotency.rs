@@ -98,6 +98,7 @@ impl Idempotency {
         let owner = Ulid::generate().to_string();
         let mut call = self.store.call(&scripts::IDEMPOTENCY_RESERVE);
         call.key(&key)
+            .key(self.store.keys().idempotency_index(environment))
             .arg(fingerprint)
             .arg(Ulid(object).to_string())
             .arg(&owner)

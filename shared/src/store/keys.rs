@@ -13,6 +13,7 @@
 //! | `fetches:groups` | set | places that are in the list of their environment |
 //! | `fetches:in_flight` | hash | place → fetches in flight |
 //! | `fetches:full`, `fetches:paced` | set, zset | places at a limit; of those that wait for their pace, until when |
+//! | `environment:<env>:place` | set | places of integrations whose accounts share a budget |
 //! | `environment:<place>:limits` | hash | `weight`, `fetches` (most in flight), where they are set |
 //! | `<queue>:ready:<lane>` | list | ready tasks, payload inline |
 //! | `<queue>:lane:<lane>` | hash | `in_flight`, `limit`, `blocked_until`, `in_rotation`, `place`, `awaits_account`, `limited_until`, `circuit`, `circuit_until` |
@@ -30,6 +31,8 @@
 //! | `cron` | zset | cron trigger → when it is looked at next |
 //! | `cron:<trigger>` | hash | where a cron trigger stands |
 //! | `account:<account>:run` | set | runs of an account that aren't told to their end |
+//! | `account:<account>:ended`, `account:<account>:dead` | zset | its runs that were; dead letters that tell of it |
+//! | `account:<account>:webhook` | set | webhooks that its runs send to |
 //! | `outbox:<webhook>` and what follows it | | events that belong to no run: the fields of a run's stream `c`, and its lists |
 //! | `outbox_dropped` | string | events that full outboxes did not take |
 //! | `run:<run>:timeline` | list | what happened, and when |
@@ -46,6 +49,7 @@
 //! | `full` | string | set, for some seconds, while Redis has little memory left |
 //! | `undelivered_bytes` | string | undelivered bytes of all webhooks |
 //! | `parked` | set | webhooks with parked tasks |
+//! | `retention`, `retention_place` | zset, hash | environment → when expired runs leave its list next; how far that is |
 //! | `dead:<webhook>` | zset | dead letters of a webhook, in the order of their ids |
 //! | `dead_letter:<event>` | hash | one dead letter with its bytes |
 //! | `attempts:<webhook>:delivered`, `attempts:<webhook>:failed` | stream | the newest attempts at a webhook, as JSON |
@@ -53,8 +57,10 @@
 //! | `redrives:<webhook>` | zset | redrives of a webhook, in the order of their ids |
 //! | `redriving:<webhook>` | string | the redrive of a webhook that is running |
 //! | `watermark:<account>:<job>` | hash | resource → `previous_run_date` |
+//! | `watermark:<account>` | set | jobs of which there are watermarks |
 //! | `environment:<env>:run` | zset | runs of an environment |
 //! | `document:<hash>` | string | an integration document |
+//! | `document_users:<hash>`, `environment:<env>:document` | set | environments that use it, and `bundled`; documents of an environment |
 //! | `clock_shift` | string | milliseconds tests add to Redis's clock |
 
 use crate::{

@@ -22,6 +22,7 @@ mod object_keys;
 pub mod objects;
 mod outage;
 mod page;
+pub mod purge;
 pub mod queue;
 pub mod redrives;
 pub mod runs;

@@ -6,10 +6,12 @@
 //! | `environment:<env>:<kind>` | zset | ids of a kind, all of score 0: newest first is reverse lexical order |
 //! | `environment:<env>:<kind>:<field>:<value>` | zset | the same, for one value of a field that never changes |
 //! | `environment:<env>:<kind>_name:<name>` | string | id of the object with this name |
+//! | `environment:<env>:<kind>_deleted` | zset | ids of those that were deleted and are still kept |
 //! | `environments` | hash | name → environment |
 //! | `token:<hash>` | string | a token, by the hash of its secret |
 //! | `tokens` | hash | token id → hash of its secret |
 //! | `idempotency:<env>:<hash>` | hash | `fingerprint`, `id`, `owner`, `until`, `answer` of one idempotency key |
+//! | `environment:<env>:idempotency` | zset | their keys → when each expires, ms |
 
 use super::keys::Keys;
 use crate::ids::EnvironmentId;
@@ -51,6 +53,13 @@ impl Keys {
         ])
     }
 
+    /// Deleted objects of a kind that are still kept.
+    #[must_use]
+    pub fn deleted_objects(&self, kind: &str, environment: EnvironmentId) -> String {
+        let kind = format!("{kind}_deleted");
+        self.join(&["environment", &environment.to_string(), &kind])
+    }
+
     #[must_use]
     pub fn environments(&self) -> String {
         self.join(&["environments"])
@@ -77,5 +86,11 @@ impl Keys {
     #[must_use]
     pub fn idempotency(&self, environment: EnvironmentId, hash: &str) -> String {
         self.join(&["idempotency", &environment.to_string(), hash])
+    }
+
+    /// All idempotency keys of an environment.
+    #[must_use]
+    pub fn idempotency_index(&self, environment: EnvironmentId) -> String {
+        self.join(&["environment", &environment.to_string(), "idempotency"])
     }
 }

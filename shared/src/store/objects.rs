@@ -9,7 +9,7 @@
 //! bounded number of times; a deleted object leaves the indexes, frees its name and
 //! stays readable through [`Objects::get_with_deleted`] for [`DELETED_KEPT`].
 
-use std::{fmt::Display, time::Duration};
+use std::{collections::BTreeSet, fmt::Display, time::Duration};
 
 use redis::AsyncCommands;
 use serde::{Serialize, de::DeserializeOwned};
@@ -419,9 +419,11 @@ impl Objects {
             last(&mut object);
             object.set_deleted_at(Timestamp::now());
             let mut call = self.store.call(&scripts::OBJECT_DELETE);
-            for key in self.all_keys(&object) {
-                call.key(key);
-            }
+            let [own, name, indexes @ ..] = &self.all_keys(&object)[..] else {
+                return Err(StoreError::Unexpected("an object without a key".to_owned()).into());
+            };
+            let deleted = self.store.keys().deleted_objects(O::KIND, environment);
+            call.key(own).key(name).key(deleted).key(indexes);
             call.arg(object.id().to_string())
                 .arg(before)
                 .arg(write(&object)?);
@@ -436,6 +438,94 @@ impl Objects {
             }
         }
         Err(ChangeError::Contended)
+    }
+}
+
+/// What a walk finds under an id; no object when it can't be read, or is gone already.
+pub type Found<O> = (String, Option<O>);
+
+impl Objects {
+    /// The next objects of a kind after an id, in their order, deleted ones that are still kept among them; at most `most`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn walk<O: Object>(
+        &self,
+        environment: EnvironmentId,
+        after: Option<&str>,
+        most: usize,
+    ) -> StoreResult<Vec<Found<O>>> {
+        let keys = self.store.keys();
+        let oldest = after.map_or_else(|| "-".to_owned(), |after| format!("({after}"));
+        let mut pipeline = redis::pipe();
+        for index in [
+            keys.object_index(O::KIND, environment),
+            keys.deleted_objects(O::KIND, environment),
+        ] {
+            pipeline
+                .cmd("ZRANGEBYLEX")
+                .arg(index)
+                .arg(&oldest)
+                .arg("+")
+                .arg(&["LIMIT", "0"])
+                .arg(most);
+        }
+        let mut connection = self.store.connection();
+        let (live, deleted): (Vec<String>, Vec<String>) =
+            pipeline.query_async(&mut connection).await?;
+        let ids: BTreeSet<String> = live.into_iter().chain(deleted).collect();
+        let ids: Vec<String> = ids.into_iter().take(most).collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<_> = ids
+            .iter()
+            .map(|id| self.key::<O>(environment, id))
+            .collect();
+        let rows: Vec<Option<String>> = connection.mget(rows).await?;
+        let objects = rows
+            .iter()
+            .map(|json| json.as_deref().and_then(|json| read(json).ok()));
+        Ok(ids.iter().cloned().zip(objects).collect())
+    }
+
+    /// Takes objects away for good, from their indexes last; what followed from them must be seen to before.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: call again.
+    pub async fn purge<O: Object>(
+        &self,
+        environment: EnvironmentId,
+        found: &[Found<O>],
+    ) -> StoreResult<()> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        let keys = self.store.keys();
+        let (index, deleted) = (
+            keys.object_index(O::KIND, environment),
+            keys.deleted_objects(O::KIND, environment),
+        );
+        let mut pipeline = redis::pipe();
+        for (id, object) in found {
+            let facets = object.as_ref().map(Object::facets).unwrap_or_default();
+            for (field, value) in facets {
+                let facet = keys.object_facet(O::KIND, environment, field, &value);
+                pipeline.zrem(facet, id).ignore();
+            }
+            // A name that was freed may be another one's by now.
+            let live = object
+                .as_ref()
+                .filter(|object| object.deleted_at().is_none());
+            if let Some(name) = live.and_then(Object::unique_name) {
+                let name = keys.object_name(O::KIND, environment, name);
+                pipeline.del(name).ignore();
+            }
+            pipeline.del(self.key::<O>(environment, id)).ignore();
+            pipeline.zrem(&index, id).ignore();
+            pipeline.zrem(&deleted, id).ignore();
+        }
+        Ok(pipeline.query_async(&mut self.store.connection()).await?)
     }
 }
 

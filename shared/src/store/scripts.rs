@@ -50,7 +50,7 @@ macro_rules! scripts {
 scripts! {
     (PUSH_TASKS, refused, ["clock", "queue"], "push_tasks");
     (CLAIM, allowed, [
-        "clock", "queue", "pace", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
+        "clock", "queue", "pace", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
     ], "claim");
     (EXTEND, allowed, ["clock"], "extend");
     (RESCUE_EXPIRED, allowed, ["clock", "queue"], "rescue_expired");
@@ -65,74 +65,76 @@ scripts! {
     (PROBE, allowed, [], "probe");
     (CREATE_RUN, refused, ["clock", "queue", "timeline", "mutex", "flow", "stream", "index", "accept"], "create_run");
     (START_RUN, refused, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
     ], "start_run");
     (RETRY_RUN, refused, ["clock", "queue", "timeline", "mutex", "flow", "stream", "index", "accept"], "retry_run");
     (DELETE_RUN, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
     ], "delete_run");
     (FAIL_OVERDUE, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
     ], "fail_overdue");
     (STATE_PUT, refused, ["clock"], "state_put");
     (STATE_DELETE, allowed, [], "state_delete");
     (SET_WATERMARKS, refused, [], "set_watermarks");
     (FAIL_START, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
     ], "fail_start");
     (STOP_RUN, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
     ], "stop_run");
     (COMMIT_PAGE, refused, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
     ], "commit_page");
     (FETCH_RETRY, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
     ], "fetch_retry");
     (FETCH_LIMITED, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
     ], "fetch_limited");
     (FETCH_FAILED, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
     ], "fetch_failed");
     (TAKE_BATCH, allowed, [
-        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "batch"
+        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "batch"
     ], "take_batch");
     (SETTLE_BATCH, allowed, [
-        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "batch", "index", "dead_letter"
+        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "batch", "dead_letter"
     ], "settle_batch");
     (DELIVERY_RETRY, allowed, [
-        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "batch"
+        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "batch"
     ], "delivery_retry");
     (SPLIT_BATCH, allowed, [
-        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "batch"
+        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "batch"
     ], "split_batch");
     (DELIVERY_OFF, allowed, ["clock", "queue"], "delivery_off");
     (DEAD_LETTER_DELETE, allowed, ["index", "dead_letter"], "dead_letter_delete");
     (REDRIVE_CREATE, refused, ["clock", "queue", "index"], "redrive_create");
     (REDRIVE_TAKE, allowed, ["clock", "queue", "pace", "health"], "redrive_take");
-    (REDRIVE_SETTLE, allowed, ["clock", "queue", "pace", "health", "index", "dead_letter", "redrive"], "redrive_settle");
+    (REDRIVE_SETTLE, allowed, [
+        "clock", "queue", "pace", "health", "index", "dead_letter", "redrive"
+    ], "redrive_settle");
     (REDRIVE_WAIT, allowed, ["clock", "queue", "pace", "health", "index", "dead_letter", "redrive"], "redrive_wait");
     (REDRIVE_FINISH, allowed, ["clock", "queue", "index", "dead_letter", "redrive"], "redrive_finish");
     (REDRIVE_CANCEL, allowed, ["clock", "queue", "index", "dead_letter", "redrive"], "redrive_cancel");
     (OBJECT_CREATE, refused, [
-        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
+        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "outbox", "effects"
     ], "object_create");
     (OBJECT_UPDATE, allowed, [
-        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
+        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "outbox", "effects"
     ], "object_update");
     (OBJECT_DELETE, allowed, [
-        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
+        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "outbox", "effects"
     ], "object_delete");
     (AWAIT_ACCOUNT, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
     ], "await_account");
     (CRON_CLAIM, allowed, ["clock"], "cron_claim");
     (CRON_FIRE, refused, [
         "clock", "queue", "timeline", "mutex", "flow", "stream", "index", "accept", "cron"
     ], "cron_fire");
     (CRON_FAIL, allowed, [
-        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "run", "outbox", "effects"
+        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "outbox", "effects"
     ], "cron_fail");
     (CRON_DROP, allowed, ["cron"], "cron_drop");
     (WORKFLOW_RUN_PUT, allowed, ["queue", "index"], "workflow_run_put");
@@ -141,6 +143,24 @@ scripts! {
     (TOKEN_CREATE, refused, [], "token_create");
     (IDEMPOTENCY_RESERVE, refused, ["clock"], "idempotency_reserve");
     (IDEMPOTENCY_SETTLE, allowed, [], "idempotency_settle");
+    (RETENTION, allowed, ["clock"], "retention");
+    (CHECKPOINT_TASK, allowed, ["clock", "queue"], "checkpoint_task");
+    (PURGE_RUNS, allowed, [
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "purge"
+    ], "purge_runs");
+    (PURGE_LETTERS, allowed, ["index", "dead_letter"], "purge_letters");
+    (PURGE_WEBHOOK, allowed, [
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "purge"
+    ], "purge_webhook");
+    (PURGE_ACCOUNT, allowed, [
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "purge"
+    ], "purge_account");
+    (PURGE_TASKS, allowed, [
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "purge"
+    ], "purge_tasks");
+    (ENVIRONMENT_DELETE, allowed, ["clock", "queue"], "environment_delete");
+    (DOCUMENT_PUT, refused, [], "document_put");
+    (DOCUMENT_RELEASE, allowed, [], "document_release");
 }
 
 /// A script with what it is called with.

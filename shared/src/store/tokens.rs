@@ -6,17 +6,26 @@
 
 use redis::AsyncCommands;
 
-use super::{Store, StoreError, StoreResult, scripts};
+use super::{
+    Store, StoreError, StoreResult, purge::purge_task, runs::RUNS_LANE_LIMIT, scripts,
+    scripts::unexpected,
+};
 use crate::{
     clock::Timestamp,
     failure::FailurePoint,
     ids::{EnvironmentId, TokenId},
-    model::token::{Environment, EnvironmentLimits, Scope, Token},
+    model::{
+        purge::Purge,
+        token::{Environment, EnvironmentLimits, Scope, Token},
+    },
+    queue::task::TaskBody,
     seal::token::hash_token,
 };
 
 /// The environment that a bootstrap token makes.
 pub const DEFAULT_ENVIRONMENT: &str = "default";
+/// Tries of one deletion against others that make tokens meanwhile.
+const DELETE_ATTEMPTS: u32 = 20;
 
 /// What became of the bootstrap token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +129,63 @@ impl Tokens {
             weight: weight.unwrap_or(EnvironmentLimits::default().weight),
             max_fetches,
         })
+    }
+
+    /// Deletes an environment: its tokens stop working at once, and a task takes away all that is in it. False: somebody
+    /// else deleted it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::Unexpected`] when tokens or environments keep changing meanwhile.
+    pub async fn delete_environment(&self, environment: &Environment) -> StoreResult<bool> {
+        let id = environment.id;
+        let mut connection = self.store.connection();
+        for _ in 0..DELETE_ATTEMPTS {
+            let row: Option<String> = connection
+                .hget(self.store.keys().environments(), &environment.name)
+                .await?;
+            let Some(row) = row else { return Ok(false) };
+            if read::<Environment>(&row)?.id != id {
+                return Ok(false);
+            }
+            let all: u64 = connection.hlen(self.store.keys().tokens()).await?;
+            let tokens = self.list().await?;
+            let mut call = self.store.call(&scripts::ENVIRONMENT_DELETE);
+            call.arg(id.to_string())
+                .arg(&environment.name)
+                .arg(row)
+                .arg(RUNS_LANE_LIMIT)
+                .arg(purge_task(id))
+                .arg(TaskBody::Purge(Purge::of_environment()).to_string())
+                .arg(all);
+            for token in tokens.iter().filter(|token| token.environment_id == id) {
+                call.arg(token.id.to_string()).arg(&token.hash);
+            }
+            match self.store.invoke::<String>(&call).await?.as_str() {
+                "deleted" => return Ok(true),
+                "missing" => return Ok(false),
+                "changed" => {}
+                other => return Err(unexpected("environment_delete", other)),
+            }
+        }
+        Err(StoreError::Unexpected(
+            "others keep making tokens and environments at the same time".to_owned(),
+        ))
+    }
+
+    /// Takes away tokens of an environment that is gone: those made while it was being deleted.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn purge(&self, environment: EnvironmentId) -> StoreResult<()> {
+        let (keys, mut connection) = (self.store.keys(), self.store.connection());
+        for token in self.list().await? {
+            if token.environment_id == environment {
+                let _: u64 = connection.del(keys.token(&token.hash)).await?;
+                let id = token.id.to_string();
+                let _: u64 = connection.hdel(keys.tokens(), id).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Stores a token with this secret.

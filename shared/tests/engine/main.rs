@@ -10,3 +10,4 @@ mod lifecycle;
 mod outbox;
 mod receiver;
 mod redrive;
+mod retention;

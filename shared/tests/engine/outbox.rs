@@ -255,6 +255,18 @@ async fn a_run_that_waited_too_long_for_credentials_fails_once() {
     assert!(bench.claim(Queue::Fetches, 1).await.is_empty());
 }
 
+/// The deletion of the account has queued the task that takes away what is left of it; its tests are those of the worker.
+async fn end_purge(bench: &Bench) {
+    let claim = bench.claim_one(Queue::Runs).await;
+    let purge = format!("{}.purge", bench.spec.integrated_account_id);
+    assert_eq!(claim.id, purge);
+    let store = &bench.store;
+    let ended = store
+        .finish_task(Queue::Runs, &claim.id, &claim.token)
+        .await;
+    ended.expect("ended");
+}
+
 #[tokio::test]
 async fn deleting_an_account_fails_its_runs_in_the_same_step() {
     let (bench, handle) = fetching(AccountStatus::Active).await;
@@ -270,6 +282,7 @@ async fn deleting_an_account_fails_its_runs_in_the_same_step() {
     let retried = bench.store.retry_fetch(&handle, Duration::ZERO, 1).await;
     assert_eq!(retried.expect("an answer"), FetchStep::RunEnded);
     assert_eq!(bench.deliver_all().await, ["sync_job_run:failed"]);
+    end_purge(&bench).await;
     assert_eq!(bench.leftovers().await, Vec::<String>::new());
 }
 
@@ -327,5 +340,6 @@ async fn tasks_of_an_account_that_waited_and_was_deleted_do_not_stay() {
     assert!(deleted.expect("an answer").is_some());
     assert!(bench.claim(Queue::Fetches, 1).await.is_empty());
     assert_eq!(bench.deliver_all().await, ["sync_job_run:failed"]);
+    end_purge(&bench).await;
     assert_eq!(bench.leftovers().await, Vec::<String>::new());
 }

@@ -321,7 +321,11 @@ impl Bench {
                     && !key.starts_with("watermark:")
                     && !key.starts_with("object:")
                     && !key.starts_with("dead")
+                    && ![":ended", ":dead", ":webhook"]
+                        .iter()
+                        .any(|list| key.ends_with(list))
                     && !key.starts_with("redrive")
+                    && !key.starts_with("retention")
                     && !key.ends_with(":idle")
                     && key != "clock_shift"
                     && key != "undelivered_bytes"

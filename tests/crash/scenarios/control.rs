@@ -1,5 +1,7 @@
 //! What clients do beside starting runs.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
@@ -8,6 +10,9 @@ use crate::{
     shop::{Shop, gone_lines, served},
     world::{Expected, World, run_of},
 };
+
+/// As `PAUSE` in `worker/src/tasks/purge/step.rs`.
+const PURGE_PAUSE: Duration = Duration::from_secs(30);
 
 pub async fn run(world: &World) -> Result<()> {
     let of = objects(world, &json!({})).await?;
@@ -74,7 +79,29 @@ pub async fn run(world: &World) -> Result<()> {
     world.delete(&format!("/sync-job/{}", of.job)).await?;
     world
         .delete(&format!("/integrated-account/{}", of.account))
-        .await
+        .await?;
+    environment_goes(world)?;
+    // Its runs go at once, the rest after a pause, which needs no waiting for.
+    world
+        .wait(
+            "/sync-job-run",
+            "the runs of a deleted account to go",
+            |runs| runs["result"] == json!([]),
+        )
+        .await?;
+    world.advance_clock(PURGE_PAUSE)
+}
+
+/// The second environment is deleted with all that is in it.
+fn environment_goes(world: &World) -> Result<()> {
+    world
+        .command(&["environment", "delete", "second", "--yes"])
+        .or_else(|error| {
+            // It was deleted, though its command died before it could say so.
+            let is_there = world.command(&["environment", "list"])?.contains("second");
+            (!is_there).then(String::new).ok_or(error)
+        })?;
+    Ok(())
 }
 
 /// What `syncline-api` does on the command line.

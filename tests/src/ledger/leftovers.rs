@@ -4,13 +4,14 @@ use anyhow::Result;
 
 /// The first parts of keys that stay when nothing is under way: objects, what is known of them, and what is kept for the
 /// retention time (docs/ARCHITECTURE.md, "Keys").
-const KEPT: [&str; 24] = [
+const KEPT: [&str; 26] = [
     "attempts:",
     "clock_shift",
     "cron",
     "dead:",
     "dead_letter:",
     "document:",
+    "document_users:",
     "environment:",
     "environments",
     "full",
@@ -22,6 +23,7 @@ const KEPT: [&str; 24] = [
     "redrive:",
     "redrives:",
     "released:",
+    "retention",
     "state:",
     "states:",
     "token:",
@@ -30,6 +32,8 @@ const KEPT: [&str; 24] = [
     "workflow:",
     "workflow_run:",
 ];
+/// What is kept of an account beside its object.
+const KEPT_OF_ACCOUNT: [&str; 3] = [":ended", ":dead", ":webhook"];
 /// What is kept of a run.
 const KEPT_OF_RUN: [&str; 6] = ["", ":spec", ":error", ":event", ":timeline", ":failed"];
 /// Keys asked for at once.
@@ -76,6 +80,9 @@ fn is_kept(name: &str) -> bool {
         // Run ids are 30 characters.
         let suffix = rest.find(':').map_or("", |at| &rest[at..]);
         return KEPT_OF_RUN.contains(&suffix);
+    }
+    if name.starts_with("account:") {
+        return KEPT_OF_ACCOUNT.iter().any(|list| name.ends_with(list));
     }
     // That a worker waits for work is no work.
     name.ends_with(":idle") || KEPT.iter().any(|kept| name.starts_with(kept))

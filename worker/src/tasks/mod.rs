@@ -3,6 +3,7 @@
 pub mod deliver;
 pub mod fetch;
 pub mod patience;
+pub mod purge;
 pub mod redrive;
 pub mod start_run;
 pub mod start_workflows;

@@ -143,7 +143,13 @@ async fn a_task_of_an_unknown_kind_is_there_for_a_newer_worker_and_counts_nothin
         "deliver.2 9 and more".to_owned(),
     );
     store
-        .push_tasks(Queue::Deliveries, &lane, 8, std::slice::from_ref(&newer))
+        .push_tasks(
+            Queue::Deliveries,
+            &lane,
+            &lane,
+            8,
+            std::slice::from_ref(&newer),
+        )
         .await
         .expect("pushed");
     let executor = Executor {

@@ -13,7 +13,8 @@ use crate::{
     routes::Deleted,
 };
 
-/// Deletes an account and wipes its credentials. No further run can be made for it.
+/// Deletes an account and wipes its credentials. No further run can be made for it; those under way fail, and what they
+/// committed is delivered. Then everything that is left of it is removed: runs, dead letters, cron triggers, watermarks.
 #[utoipa::path(
     delete, path = "/api/v1/ipaas/integrated-account/{id}", tag = "integrated-account",
     operation_id = "delete_integrated_account", responses((status = 200, description = "Deleted", body = Deleted))

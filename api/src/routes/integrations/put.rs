@@ -145,7 +145,10 @@ async fn store(
     let integration =
         Integration::compile(&document).map_err(|faults| ApiError::validation(&faults))?;
     // The document first: a row never points to one that isn't there.
-    let hash = state.store.put_document(&document).await?;
+    let hash = state
+        .store
+        .put_document(&document, Some(environment))
+        .await?;
     let now = Timestamp::now();
     let new = IntegrationRow {
         id: IntegrationId::from_bits(id),

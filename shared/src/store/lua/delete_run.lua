@@ -18,12 +18,15 @@ if not state[3] or (tonumber(state[4]) or 0) > 0 then
   return 'ended'
 end
 redis.call('HSET', run_key, 'deleted_at', now)
+local of_account = base .. ':account:' .. redis.call('HGET', run_key, 'account')
 redis.call('ZREM', base .. ':environment:' .. state[2] .. ':run', run)
+redis.call('ZREM', of_account .. ':ended', run)
 tell_run(base, run, run_key, 'sync_job_run:deleted', now)
 if (tonumber(redis.call('HGET', run_key, 'chunks')) or 0) == 0 then
   run_forget(run_key)
 else
-  -- It must outlast its last event, however long the webhook takes.
+  -- It must outlast its last event, however long the webhook takes, and be found if its account goes meanwhile.
+  redis.call('SADD', of_account .. ':run', run)
   for _, suffix in ipairs({ '', ':spec' }) do
     redis.call('PERSIST', run_key .. suffix)
   end

@@ -1,6 +1,6 @@
 -- Binds an idempotency key to a request, or says what became of the first one.
 --
--- KEYS[1] base   KEYS[2] the reservation
+-- KEYS[1] base   KEYS[2] the reservation   KEYS[3] those of the environment (zset: key -> when it expires, ms)
 -- ARGV[1] fingerprint of the request   ARGV[2] id for the object to be made   ARGV[3] owner (a random word)
 -- ARGV[4] milliseconds the reservation is kept   ARGV[5] milliseconds the owner may work on it
 -- Returns {"reserved", id}: the caller owns it and must use this id, which is the
@@ -29,5 +29,10 @@ end
 redis.call('HSET', reservation, 'fingerprint', fingerprint, 'id', id, 'owner', owner, 'until', string.format('%.0f', now + work_ms))
 if not seen[1] then
   redis.call('PEXPIRE', reservation, keep_ms)
+  for _, expired in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, 2)) do
+    redis.call('ZREM', KEYS[3], expired)
+  end
+  redis.call('ZADD', KEYS[3], now + keep_ms, reservation)
+  redis.call('PEXPIRE', KEYS[3], keep_ms)
 end
 return {'reserved', id}

@@ -51,7 +51,9 @@ if n ~= 'c' and batch.records > 0 then
 end
 local function letter(event, first, records, cause, reason, body)
   local names = n ~= 'c' and redis.call('HMGET', run_key, 'n' .. n .. ':resource', 'n' .. n .. ':name') or {}
-  keep_dead_letter(base, webhook, event, tonumber(redis.call('HGET', run_key, 'retention_ms')), {
+  -- An event that belongs to no run may tell of an account too.
+  local account = redis.call('HGET', run_key, 'account') or body:match('"integrated_account_id":"(acc_%w+)"') or nil
+  keep_dead_letter(base, webhook, event, tonumber(redis.call('HGET', run_key, 'retention_ms')), account, {
     'run', outbox and '' or run, 'stream', n, 'resource', names[1] or '', 'name', names[2] or '',
     'event_type', batch.event_type, 'first_seq', first, 'records', records, 'cause', cause, 'reason', reason,
     'status', ARGV[7], 'attempts', batch.attempts + sent, 'created_at', batch.created, 'dead_at', now, 'body', body,

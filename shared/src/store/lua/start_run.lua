@@ -30,6 +30,9 @@ else
   redis.call('HSET', run_key, 'started_settled', 1)
 end
 local budget = redis.call('HMGET', run_key, 'fetch_place', 'fetch_most')
+if budget[1] then
+  redis.call('SADD', base .. ':environment:' .. state[5] .. ':place', budget[1])
+end
 if budget[2] then
   redis.call('HSET', base .. ':environment:' .. budget[1] .. ':limits', 'fetches', budget[2])
 elseif budget[1] then

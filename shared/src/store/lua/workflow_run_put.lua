@@ -8,10 +8,6 @@ if not held(base, 'runs', ARGV[1], ARGV[2]) then
 end
 redis.call('SET', base .. ':workflow_run:' .. id, ARGV[6], 'PX', kept)
 for _, index in ipairs({ ':environment:' .. ARGV[3] .. ':workflow_run', ':workflow:' .. ARGV[5] .. ':run' }) do
-  forget_expired(base .. index, base .. ':workflow_run:')
-  redis.call('ZADD', base .. index, 0, id)
-  if redis.call('PTTL', base .. index) < kept then
-    redis.call('PEXPIRE', base .. index, kept)
-  end
+  list_kept(base .. index, base .. ':workflow_run:', id, kept)
 end
 return 'ok'

@@ -1,6 +1,6 @@
 //! Listing runs: newest first, filtered while reading.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use redis::AsyncCommands;
 
@@ -8,7 +8,7 @@ use super::{Runs, view};
 use crate::{
     ids::{AccountId, EnvironmentId, SyncJobId, WebhookId},
     model::run::{RunStatus, RunView},
-    store::{Page, PageRequest, StoreResult},
+    store::{Page, PageRequest, StoreResult, queue::millis, scripts},
 };
 
 /// Runs read for one page at most. With filters that match little a page can be
@@ -16,6 +16,11 @@ use crate::{
 const MAX_SCANNED: usize = 2_000;
 /// Runs read at once.
 const SCAN_STEP: usize = 200;
+
+/// Runs of one list that one pass looks at.
+const PRUNED_AT_ONCE: usize = 1_000;
+/// After the end of a list, until it is gone through again.
+const PRUNED_AGAIN: Duration = Duration::from_hours(1);
 
 /// Which runs are asked for; empty fields match all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,6 +95,17 @@ impl Runs {
                 return Ok(Page { items, next: after });
             }
         }
+    }
+
+    /// One pass over the list of runs of one environment, the next one: takes out those past their retention, whether or
+    /// not anybody adds to the list or reads it. Gives how many.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError::Unavailable`].
+    pub async fn prune(&self) -> StoreResult<u64> {
+        let mut call = self.store.call(&scripts::RETENTION);
+        call.arg(PRUNED_AT_ONCE).arg(millis(PRUNED_AGAIN));
+        self.store.invoke(&call).await
     }
 
     /// Takes runs past their retention out of the index: their keys have expired by themselves.

@@ -18,10 +18,13 @@ local function run_accept(base, run, environment, spec, lane_limit, fields, now)
   end
   redis.call('HSET', run_key, 'status', 'created', 'created_at', now, 'environment', environment, unpack(fields))
   redis.call('SET', run_key .. ':spec', spec)
-  redis.call('SADD', base .. ':account:' .. redis.call('HGET', run_key, 'account') .. ':run', run)
+  local of_account = base .. ':account:' .. given.account
+  redis.call('SADD', of_account .. ':run', run)
+  redis.call('SADD', of_account .. ':webhook', given.webhook)
   local runs = base .. ':environment:' .. environment .. ':run'
   forget_expired(runs, base .. ':run:')
   redis.call('ZADD', runs, 0, run)
+  redis.call('ZADD', base .. ':retention', 'NX', now, environment)
   note(base, run_key, 'created')
   if not given.mutex or mutex_enter(base, run, run_key, environment, given.mutex, given.force, lane_limit, now) then
     push_start(base, run, environment, lane_limit, now)

@@ -7,6 +7,7 @@
 --   `unschedule`, cron trigger
 --   `forget_cron`, cron trigger
 --   `release_webhook`, webhook: it is worth trying at once
+--   `task`, id, body: a task of the environment, in the queue `runs`
 
 -- Runs of one account that one change ends, or lets go on.
 local MOST_RUNS = 1000
@@ -74,6 +75,9 @@ local function apply_effects(base, environment, args, at, now)
     elseif effect == 'release_webhook' then
       release_webhook(base, args[at + 1], now)
       at = at + 2
+    elseif effect == 'task' then
+      lane_push(base, 'runs', environment, environment, RUNS_AT_ONCE, { entry_of(args[at + 1], 0, 0, now, args[at + 2]) }, false)
+      at = at + 3
     else
       error('unknown effect ' .. effect)
     end

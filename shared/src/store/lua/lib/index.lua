@@ -7,3 +7,12 @@ local function forget_expired(index, prefix)
     end
   end
 end
+
+-- Adds an id whose object is kept for `kept` ms from now on; the list expires with its last one.
+local function list_kept(index, prefix, id, kept)
+  forget_expired(index, prefix)
+  redis.call('ZADD', index, 0, id)
+  if redis.call('PTTL', index) < kept then
+    redis.call('PEXPIRE', index, kept)
+  end
+end

@@ -1,5 +1,5 @@
 -- The life of a run: created -> running <-> rate_limited -> completed | failed | stopped. Needs: clock, queue, timeline,
--- mutex, flow, stream, cron, workflow.
+-- mutex, flow, stream, cron, workflow, index.
 -- `open` counts fetch tasks, `chunks` what is not yet delivered or dead-lettered. A run whose status is final may
 -- still have chunks to deliver; its terminal event is queued when none is left, and `terminal` is set with it.
 
@@ -19,10 +19,12 @@ end
 -- Keeps a finished run for its retention time; forgets a deleted one.
 local function run_retire(base, run, run_key)
   local state = redis.call('HMGET', run_key, 'retention_ms', 'account', 'deleted_at')
-  redis.call('SREM', base .. ':account:' .. state[2] .. ':run', run)
+  local of_account = base .. ':account:' .. state[2]
+  redis.call('SREM', of_account .. ':run', run)
   if state[3] then
     return run_forget(run_key)
   end
+  list_kept(of_account .. ':ended', base .. ':run:', run, tonumber(state[1]))
   for _, suffix in ipairs(KEPT) do
     redis.call('PEXPIRE', run_key .. suffix, state[1])
   end
@@ -45,7 +47,7 @@ local function advance_watermarks(base, run_key)
   local run = redis.call('HMGET', run_key, 'account', 'job', 'started_at', 'nodes', 'watermark', 'undelivered')
   local start, undelivered = run[5] or run[3], run[6] or ','
   local key = base .. ':watermark:' .. run[1] .. ':' .. run[2]
-  local fetched = {}
+  local fetched, moved = {}, false
   for i = 0, (tonumber(run[4]) or 0) - 1 do
     local n = 'n' .. i .. ':'
     local node = redis.call('HMGET', run_key, n .. 'done', n .. 'errors', n .. 'dead', n .. 'name', n .. 'parent')
@@ -55,7 +57,11 @@ local function advance_watermarks(base, run_key)
     local whole = fetched[i] and (tonumber(node[3]) or 0) == 0 and not undelivered:find(',' .. i .. ',', 1, true)
     if whole and (tonumber(redis.call('HGET', key, node[4])) or 0) < tonumber(start) then
       redis.call('HSET', key, node[4], start)
+      moved = true
     end
+  end
+  if moved then
+    redis.call('SADD', base .. ':watermark:' .. run[1], run[2])
   end
 end
 
