@@ -11,6 +11,7 @@ mod dead_letters;
 mod dead_receiver;
 mod deletion;
 mod depot;
+mod draining;
 mod fields;
 mod hostile_receiver;
 mod hostile_source;

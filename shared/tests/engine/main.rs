@@ -11,3 +11,4 @@ mod outbox;
 mod receiver;
 mod redrive;
 mod retention;
+mod stored;
