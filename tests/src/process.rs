@@ -201,14 +201,7 @@ impl Program {
 
     /// Sends a signal by its name: `TERM`, `INT`, `STOP`, `CONT`.
     pub fn signal(&self, name: &str) -> Result<()> {
-        let id = self.id().to_string();
-        let status = Command::new("sh")
-            .args(["-c", "kill -\"$1\" \"$2\"", "sh", name, &id])
-            .status()?;
-        if !status.success() {
-            bail!("could not send {name} to process {id}");
-        }
-        Ok(())
+        signal(self.id(), name)
     }
 
     /// Its end, if it has ended.
@@ -218,11 +211,7 @@ impl Program {
 
     /// Whether it is stopped by a signal (SIGSTOP), and can be told to go on.
     pub fn is_stopped(&self) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
-        // The state follows the name, which is in parentheses (proc(5)).
-        stat.rsplit(") ")
-            .next()
-            .is_some_and(|rest| rest.starts_with('T'))
+        is_stopped(self.id())
     }
 
     /// Asks the program to stop (SIGTERM) and waits for its end.
@@ -287,6 +276,27 @@ impl Drop for Program {
         // Killed already, or ended by itself: both are fine here.
         drop(self.kill());
     }
+}
+
+/// Sends a signal, by its name, to a process.
+pub(crate) fn signal(id: u32, name: &str) -> Result<()> {
+    let id = id.to_string();
+    let status = Command::new("sh")
+        .args(["-c", "kill -\"$1\" \"$2\"", "sh", name, &id])
+        .status()?;
+    if !status.success() {
+        bail!("could not send {name} to process {id}");
+    }
+    Ok(())
+}
+
+/// Whether a process is stopped by a signal (SIGSTOP), and can be told to go on.
+pub(crate) fn is_stopped(id: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    // The state follows the name, which is in parentheses (proc(5)).
+    stat.rsplit(") ")
+        .next()
+        .is_some_and(|rest| rest.starts_with('T'))
 }
 
 /// The whole answer to `GET http://{address}{path}`.

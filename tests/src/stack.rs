@@ -4,19 +4,23 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     process::{Command, Output, Stdio},
+    thread,
+    time::Duration,
 };
 
 use anyhow::Result;
 use tempfile::TempDir;
 
 use crate::{
-    process::{Launch, Program, answers_ok, binary, free_address},
+    process::{Launch, Program, answers_ok, binary, free_address, is_stopped, signal},
     redis::PrivateRedis,
     rest::Rest,
 };
 
 /// 32 bytes that everybody may know.
 const MASTER_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+/// Between two looks at a command that runs.
+const COMMAND_LOOK: Duration = Duration::from_millis(20);
 /// The API token of the environment that an empty store gets.
 pub const TOKEN: &str = "token-of-the-end-to-end-tests-0123456789";
 
@@ -132,14 +136,24 @@ impl Stack {
         Ok(())
     }
 
-    /// Runs `syncline-api` with these arguments over the same store, to its end; there is nothing on its standard input.
+    /// Runs `syncline-api` with these arguments over the same store, to its end; there is nothing on its standard input. Its
+    /// status, and what it said. One that is stopped meanwhile (SIGSTOP) is told to go on.
     pub fn api_command(&self, arguments: &[&str]) -> Result<Output> {
-        let output = Command::new(binary("syncline-api")?)
+        let mut command = Command::new(binary("syncline-api")?)
             .args(arguments)
             .envs(&self.environment)
             .stdin(Stdio::null())
-            .output()?;
-        Ok(output)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        while command.try_wait()?.is_none() {
+            if is_stopped(command.id()) {
+                signal(command.id(), "CONT")?;
+            }
+            thread::sleep(COMMAND_LOOK);
+        }
+        // It says a line or two, which the pipes hold.
+        Ok(command.wait_with_output()?)
     }
 
     /// The API's address; `/readyz` and `/metrics` are there too.
