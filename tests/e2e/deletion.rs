@@ -22,6 +22,12 @@ const GONE: Duration = Duration::from_mins(3);
 async fn everything(sync: &Syncing) -> Result<BTreeMap<String, String>> {
     let client = redis::Client::open(sync.stack.redis.url())?;
     let mut connection = client.get_multiplexed_async_connection().await?;
+    // What is packed shows no ids.
+    let plain = ["SET", "rdbcompression", "no"];
+    let _: String = redis::cmd("CONFIG")
+        .arg(&plain)
+        .query_async(&mut connection)
+        .await?;
     let keys: Vec<String> = connection.keys("*").await?;
     let mut all = BTreeMap::new();
     for key in keys {
