@@ -41,7 +41,7 @@ async fn run(redis: &mut MultiplexedConnection, line: &str) -> Result<()> {
 async fn push(store: &Store) -> Result<(), StoreError> {
     let task = ("task".to_owned(), "body".to_owned());
     store
-        .push_tasks(Queue::Deliveries, "lane", 8, &[task])
+        .push_tasks(Queue::Deliveries, "env", "lane", 8, &[task])
         .await
 }
 
