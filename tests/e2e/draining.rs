@@ -156,7 +156,7 @@ async fn a_task_of_a_newer_version_stays_for_newer_workers_and_nobody_waits_for_
         let tasks: Vec<_> = (0..16)
             .map(|n| (format!("of_a_newer_version.{n}"), body.to_owned()))
             .collect();
-        store.push_tasks(queue, lane, 8, &tasks).await?;
+        store.push_tasks(queue, lane, lane, 8, &tasks).await?;
     }
     let began = Instant::now();
     for _ in 0..3 {

@@ -176,7 +176,7 @@ async fn ready_tasks_of_every_version_are_claimed() {
     let lane = "acc_01J8Z5T2V6N3Q4R7S8W9X0Y1Z2";
     // The lane is made, then its entry replaced.
     let tasks = [("any".to_owned(), "start_run.1".to_owned())];
-    let pushed = store.push_tasks(Queue::Runs, lane, 1, &tasks).await;
+    let pushed = store.push_tasks(Queue::Runs, lane, lane, 1, &tasks).await;
     pushed.expect("pushed");
     let key = store.keys().join(&["runs", "ready", lane]);
     for entry in lines("entry") {

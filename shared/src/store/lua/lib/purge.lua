@@ -17,13 +17,30 @@ local function drop_task(base, queue, id)
   lane_offer(base, queue, lane)
 end
 
+-- Takes a place without lanes out of the turns, as the next claim would.
+local function leave_turns(base, queue, place)
+  local q = base .. ':' .. queue
+  if redis.call('EXISTS', q .. ':turns:' .. place) == 1 then
+    return
+  end
+  local environment = place:match('^(.-)/')
+  if environment then
+    redis.call('SREM', q .. ':groups', place)
+    redis.call('LREM', q .. ':turns:' .. environment, 0, place)
+    return leave_turns(base, queue, environment)
+  end
+  redis.call('ZREM', q .. ':turns', place)
+end
+
 -- The ready tasks of a lane and whatever holds it; the lane itself goes with its last claimed task.
 local function drop_lane(base, queue, lane)
   local q = base .. ':' .. queue
   local lane_key = q .. ':lane:' .. lane
   redis.call('UNLINK', q .. ':ready:' .. lane)
   if redis.call('HDEL', lane_key, 'in_rotation') == 1 then
-    redis.call('LREM', q .. ':turns:' .. (redis.call('HGET', lane_key, 'place') or lane), 0, lane)
+    local place = redis.call('HGET', lane_key, 'place') or lane
+    redis.call('LREM', q .. ':turns:' .. place, 0, lane)
+    leave_turns(base, queue, place)
   end
   redis.call('HDEL', lane_key, 'blocked_until', 'limited_until', 'awaits_account', 'circuit', 'circuit_until')
   redis.call('ZREM', q .. ':blocked', lane)
