@@ -1,7 +1,7 @@
 //! What is synced meanwhile: orders and their lines, by runs of several accounts into several webhooks.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -172,6 +172,24 @@ impl Load {
             }
             ensure!(Instant::now() < deadline, "a run is not accepted");
             tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// All runs that the API knows.
+    pub async fn listed_runs(&self) -> Result<BTreeSet<String>> {
+        let (mut listed, mut cursor) = (BTreeSet::new(), String::new());
+        loop {
+            let path = format!("/sync-job-run?limit=200&next_cursor={cursor}");
+            let page = self.rest.get(&path).await?;
+            let rows = page["result"].as_array().context("rows")?;
+            listed.extend(
+                rows.iter()
+                    .filter_map(|run| Some(run["id"].as_str()?.to_owned())),
+            );
+            match page["next_cursor"].as_str() {
+                Some(next) => next.clone_into(&mut cursor),
+                None => return Ok(listed),
+            }
         }
     }
 

@@ -56,6 +56,8 @@ pub struct Verdict {
     dead: usize,
     events: usize,
     repeats: usize,
+    lost: usize,
+    gaps: usize,
     faults: Vec<String>,
     leftovers: Vec<String>,
     rescued: usize,
@@ -87,10 +89,12 @@ pub async fn verdict(
         dead: 0,
         events: 0,
         repeats: 0,
-        faults: Vec::new(),
+        lost: 0,
+        gaps: 0,
+        faults: accepted_otherwise(load, runs).await?,
         leftovers: leftovers(stack).await?,
         rescued: rescued(stack),
-        recoveries: recoveries(&deliveries, made),
+        recoveries: recoveries(&deliveries, made, settled_after),
         longest_silence: longest_silence(&deliveries),
         settled_after,
     };
@@ -111,6 +115,8 @@ pub async fn verdict(
         verdict.dead += count(&ledger.dead);
         verdict.events += ledger.events.len();
         verdict.repeats += ledger.repeats;
+        verdict.lost += ledger.lost(&served);
+        verdict.gaps += ledger.gaps;
         let missing = ledger.missing(&served);
         let status = (state["status"] != "completed" || state["errors"] != 0)
             .then(|| format!("it is {} with {} errors", state["status"], state["errors"]));
@@ -120,6 +126,16 @@ pub async fn verdict(
             .extend(all.map(|fault| format!("{}: {fault}", run.id)));
     }
     Ok(verdict)
+}
+
+/// Runs that the API lists and no client was told of, or the other way round: each request is accepted once.
+async fn accepted_otherwise(load: &Load, runs: &[Started]) -> Result<Vec<String>> {
+    let listed = load.listed_runs().await?;
+    let told: BTreeSet<String> = runs.iter().map(|run| run.id.clone()).collect();
+    let otherwise = listed.symmetric_difference(&told);
+    Ok(otherwise
+        .map(|run| format!("{run} was accepted once more, or not at all"))
+        .collect())
 }
 
 fn by_run(deliveries: &[Vec<Delivery>]) -> BTreeMap<String, Vec<Delivery>> {
@@ -174,7 +190,7 @@ fn recoveries(deliveries: &[Vec<Delivery>], made: &[Made]) -> BTreeMap<Fault, Ve
     for fault in made {
         let times = [fault.began, fault.mended].map(|from| {
             let next = moments.range(from..).next();
-            next.map_or(Duration::ZERO, |next| *next - from)
+            next.map_or(settled_after, |next| *next - from)
         });
         recoveries.entry(fault.fault).or_default().push(times);
     }
@@ -254,7 +270,9 @@ impl fmt::Display for Verdict {
         writeln!(f, "left in the store: {:?}", self.leftovers)?;
         writeln!(
             f,
-            "lost, gaps, and other broken promises: {}",
+            "lost {}, gaps {}, broken promises {}",
+            self.lost,
+            self.gaps,
             self.faults.len()
         )?;
         for fault in self.faults.iter().take(SHOWN) {

@@ -25,7 +25,7 @@ use self::{case::Kind, plan::Case, scenarios::Scenario};
 const SIDE_BY_SIDE: usize = 6;
 
 /// Scripts that no scenario comes to, each with why.
-const UNREACHED: [(&str, &str); 5] = [
+const UNREACHED: [(&str, &str); 4] = [
     (
         "push_tasks",
         "only tests and benchmarks push tasks without a run",
@@ -37,10 +37,6 @@ const UNREACHED: [(&str, &str); 5] = [
     (
         "retry_task",
         "what follows an error of our own: walked by `error` at task_claimed",
-    ),
-    (
-        "purge_webhook",
-        "an environment that is deleted with webhooks: worker/src/tasks/purge/tests.rs, and tests/e2e/deletion.rs",
     ),
     (
         "cron_drop",

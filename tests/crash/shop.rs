@@ -75,6 +75,19 @@ pub fn served(with_gone: bool) -> BTreeMap<String, Vec<String>> {
     ])
 }
 
+fn huge_record(id: usize) -> String {
+    format!(
+        r#"{{"id":{id},"text":"{}"}}"#,
+        "x".repeat(HUGE_RECORD_BYTES)
+    )
+}
+
+/// All of the one huge page.
+pub fn huge_page() -> BTreeMap<String, Vec<String>> {
+    let records = (1..=HUGE_RECORDS).map(huge_record).collect();
+    BTreeMap::from([("orders".to_owned(), records)])
+}
+
 /// The lines of the order that were gone.
 pub fn gone_lines() -> BTreeMap<String, Vec<String>> {
     let lines = (1..=LINES).map(|number| line(GONE, number)).collect();
@@ -156,10 +169,7 @@ impl Shop {
             return (200, json, format!(r#"{{"data":[{}]}}"#, lines.join(",")));
         }
         if Self::is(&self.huge) {
-            let text = "x".repeat(HUGE_RECORD_BYTES);
-            let records: Vec<_> = (1..=HUGE_RECORDS)
-                .map(|id| format!(r#"{{"id":{id},"text":"{text}"}}"#))
-                .collect();
+            let records: Vec<_> = (1..=HUGE_RECORDS).map(huge_record).collect();
             return (
                 200,
                 json,

@@ -35,6 +35,7 @@ const PAST_LEASES_MS: i64 = 61_000;
 const PAST_OWN_FAULT_MS: i64 = 6_000;
 /// A process that hangs does so for as long as others need to take its work over: a maintenance pass, and some.
 const HANGS: Duration = Duration::from_secs(4);
+const WORKERS: usize = 2;
 /// The keys' base, with the default prefix.
 const BASE: &str = "syncline:{p0}";
 
@@ -52,6 +53,10 @@ pub struct World {
     /// Lines of the trace when all programs were ready.
     booted_at: usize,
     calls: AtomicU64,
+    kind: Option<Kind>,
+    /// What hung goes on, and a Redis that was killed is there again.
+    mended: Arc<AtomicBool>,
+    had_its_say: AtomicBool,
     folder: TempDir,
 }
 
@@ -84,18 +89,20 @@ impl World {
             std::fs::write(&armed, "")?;
         }
         // What fails while it boots is started again, as ever. What hangs then is nobody's yet to look after.
-        let stack = Stack::start_over(redis, 2, &environment, 2)?;
+        let stack = Stack::start_over(redis, WORKERS, &environment, 2)?;
         let booted_at = std::fs::read_to_string(&trace)?.lines().count();
         std::fs::write(&armed, "")?;
         let rest = stack.rest()?;
         let stack = Arc::new(Mutex::new(stack));
         let stopped = Arc::new(AtomicBool::new(false));
+        let mended = Arc::new(AtomicBool::new(false));
         let supervisor = Supervisor {
             stack: stack.clone(),
             stopped: stopped.clone(),
             redis_url: redis_url.clone(),
             fired: beside(&trace, ".fired"),
             kind,
+            mended: mended.clone(),
             hanging: None,
             seen_fired: false,
         };
@@ -111,6 +118,9 @@ impl World {
             trace,
             booted_at,
             calls: AtomicU64::new(0),
+            kind,
+            mended,
+            had_its_say: AtomicBool::new(false),
             folder,
         })
     }
@@ -137,13 +147,32 @@ impl World {
         self.source.url()
     }
 
-    pub fn rest(&self) -> &Rest {
-        &self.rest
-    }
-
     /// A call as a careful client makes it: again under the same key, until there is an answer.
     pub async fn call(
         &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Value)> {
+        self.call_over(&self.rest, method, path, body).await
+    }
+
+    /// Creates an object with another token.
+    pub async fn create_as(&self, token: &str, path: &str, body: &Value) -> Result<()> {
+        let rest = self.rest.with_token(token);
+        let (status, answer) = self
+            .call_over(&rest, Method::POST, path, Some(body))
+            .await?;
+        ensure!(
+            status.is_success(),
+            "POST {path} answered {status}: {answer}"
+        );
+        Ok(())
+    }
+
+    async fn call_over(
+        &self,
+        rest: &Rest,
         method: Method,
         path: &str,
         body: Option<&Value>,
@@ -153,7 +182,7 @@ impl World {
         let key = (method == Method::POST).then_some(key.as_str());
         let deadline = Instant::now() + LONG;
         loop {
-            let seen = match self.rest.call_once(method.clone(), path, body, key).await {
+            let seen = match rest.call_once(method.clone(), path, body, key).await {
                 Ok((StatusCode::SERVICE_UNAVAILABLE, answer)) => answer.to_string(),
                 Ok((StatusCode::CONFLICT, answer))
                     if answer["error"]["message"]
@@ -238,10 +267,15 @@ impl World {
         }
     }
 
-    /// Waits until a worker that was told to stop has ended and runs again.
-    pub async fn wait_for_restart(&self, worker: usize) -> Result<()> {
-        let before = self.stack().workers[worker].id();
+    /// Tells a worker to stop, and waits until it has ended and runs again.
+    pub async fn restart_worker(&self, worker: usize) -> Result<()> {
         let deadline = Instant::now() + LONG;
+        let before = {
+            let stack = self.stack();
+            let worker = &stack.workers[worker];
+            worker.signal("TERM")?;
+            worker.id()
+        };
         while self.stack().workers[worker].id() == before {
             ensure!(
                 Instant::now() < deadline,
@@ -271,37 +305,58 @@ impl World {
         bail!("{arguments:?} fails: {seen}")
     }
 
-    /// Everything that is promised of a run that has ended, and that its records are those `served`.
-    pub async fn check_run(&self, webhook: &str, run: &str, terms: Expected<'_>) -> Result<Value> {
+    /// Lets what hung have its say: it has gone on, and both workers have ended once, with whatever they had in hand settled
+    /// or handed back. At once where nothing hung.
+    pub async fn after_hang(&self) -> Result<()> {
+        let hangs = matches!(self.kind, Some(Kind::Hang | Kind::Redis));
+        if !hangs || !self.has_fired() || self.had_its_say.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        // A command that hung was told to go on by whoever ran it.
+        let deadline = Instant::now() + HANGS * 2;
+        while !self.mended.load(Ordering::Relaxed) && Instant::now() < deadline {
+            tokio::time::sleep(LOOK).await;
+        }
+        for worker in 0..WORKERS {
+            self.restart_worker(worker).await?;
+        }
+        Ok(())
+    }
+
+    /// Everything that is promised of a run that has ended, and that its records are those expected.
+    pub async fn check_run(&self, webhook: &str, run: &str, expected: Expected) -> Result<Value> {
         let path = format!("/sync-job-run/{run}");
-        let ended = self
-            .wait(&path, "the end of the run", |run| {
-                run["finished_at"].is_string() && !run["status"].is_null()
-            })
-            .await?;
+        let is_over = |run: &Value| run["finished_at"].is_string() && !run["status"].is_null();
+        self.wait(&path, "the end of the run", is_over).await?;
+        self.after_hang().await?;
+        let ended = self.wait(&path, "the run as it ended", is_over).await?;
         let name = format!(
             "sync_job_run:{}",
             ended["status"].as_str().unwrap_or_default()
         );
         self.wait_for_event(run, &name).await?;
-        let letters = ledger::dead_letters(&self.rest, webhook, run).await?;
-        let ledger = ledger::Ledger::of(
-            &self.receiver.deliveries(),
-            &ended,
-            ledger::Terms {
-                partial: terms.partial,
-                letters: &letters,
-            },
-        );
+        let letters = self.letters(webhook, run).await?;
+        let terms = ledger::Terms {
+            partial: expected.partial,
+            letters: &letters,
+        };
+        let ledger = ledger::Ledger::of(&self.receiver.deliveries(), &ended, terms);
         let mut faults = ledger.faults.clone();
-        if ended["status"] != terms.status {
+        if ended["status"] != expected.status {
             faults.push(format!(
                 "the run is {}, not {}",
-                ended["status"], terms.status
+                ended["status"], expected.status
             ));
         }
-        if let Some(served) = terms.served {
-            faults.extend(ledger.missing(&served));
+        if let Some(served) = &expected.served {
+            let records: usize = served.values().map(Vec::len).sum();
+            if ended["records_fetched"] != records {
+                faults.push(format!(
+                    "{records} records were served, the run says {}",
+                    ended["records_fetched"]
+                ));
+            }
+            faults.extend(ledger.missing(served));
         }
         ensure!(
             faults.is_empty(),
@@ -310,6 +365,18 @@ impl World {
             self.logs()
         );
         Ok(ended)
+    }
+
+    /// The dead letters of a run; again, where the API is away.
+    async fn letters(&self, webhook: &str, run: &str) -> Result<Vec<Value>> {
+        let deadline = Instant::now() + LONG;
+        loop {
+            match ledger::dead_letters(&self.rest, webhook, run).await {
+                Ok(letters) => return Ok(letters),
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => tokio::time::sleep(LOOK).await,
+            }
+        }
     }
 
     /// Waits until an event of the run was acknowledged.
@@ -376,8 +443,8 @@ impl Drop for World {
 }
 
 /// What a run should have come to.
-pub struct Expected<'a> {
-    pub status: &'a str,
+pub struct Expected {
+    pub status: &'static str,
     /// By stream; none: not all of it was asked for.
     pub served: Option<std::collections::BTreeMap<String, Vec<String>>>,
     pub partial: bool,
@@ -413,6 +480,7 @@ struct Supervisor {
     redis_url: String,
     fired: PathBuf,
     kind: Option<Kind>,
+    mended: Arc<AtomicBool>,
     /// Since when a process hangs.
     hanging: Option<Instant>,
     seen_fired: bool,
@@ -458,6 +526,7 @@ impl Supervisor {
                 stack.redis.kill()?;
                 stack.redis.restart()?;
                 resume(&stack)?;
+                self.mended.store(true, Ordering::Relaxed);
             }
             (true, None) => {
                 self.hanging = Some(Instant::now());
@@ -466,6 +535,7 @@ impl Supervisor {
             (true, Some(since)) if since.elapsed() > HANGS => {
                 self.hanging = None;
                 resume(&stack)?;
+                self.mended.store(true, Ordering::Relaxed);
             }
             _ => {}
         }

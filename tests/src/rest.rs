@@ -32,6 +32,15 @@ impl Rest {
         })
     }
 
+    /// The same API with another token.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self {
+            token: token.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// The status and body of any call; a body that is no JSON is `null`.
     pub async fn call(
         &self,

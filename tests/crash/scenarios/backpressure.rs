@@ -1,12 +1,12 @@
 //! One page that is larger than what may wait for a receiver, which is behind meanwhile.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use serde_json::json;
 
 use super::objects;
 use crate::{
-    shop::Shop,
-    world::{LONG, World, run_of},
+    shop::{Shop, huge_page},
+    world::{Expected, World, run_of},
 };
 
 pub async fn run(world: &World) -> Result<()> {
@@ -24,11 +24,11 @@ pub async fn run(world: &World) -> Result<()> {
         })
         .await?;
     world.receiver.resume();
-    let ended = world.rest().wait_for_end(&run, LONG).await?;
-    world.wait_for_event(&run, "sync_job_run:completed").await?;
-    ensure!(
-        ended["status"] == "completed" && ended["records_fetched"] == ended["records_delivered"],
-        "{ended}"
-    );
+    let expected = Expected {
+        status: "completed",
+        served: Some(huge_page()),
+        partial: false,
+    };
+    world.check_run(&of.webhook, &run, expected).await?;
     Ok(())
 }

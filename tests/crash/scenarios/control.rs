@@ -17,7 +17,7 @@ const PURGE_PAUSE: Duration = Duration::from_secs(30);
 pub async fn run(world: &World) -> Result<()> {
     let of = objects(world, &json!({})).await?;
     Shop::set(&world.shop.calm, true);
-    tokens(world)?;
+    tokens(world).await?;
     values(world, &of.job, &of.account).await?;
 
     // Its failed part is fetched again, then it is deleted.
@@ -105,7 +105,7 @@ fn environment_goes(world: &World) -> Result<()> {
 }
 
 /// What `syncline-api` does on the command line.
-fn tokens(world: &World) -> Result<()> {
+async fn tokens(world: &World) -> Result<()> {
     // The first one was made, though its command died before it could say so.
     world
         .command(&["environment", "create", "second"])
@@ -114,14 +114,17 @@ fn tokens(world: &World) -> Result<()> {
             made.then(String::new).ok_or(error)
         })?;
     world.command(&["environment", "set", "second", "--weight", "2"])?;
-    world.command(&[
+    let create = [
         "token",
         "create",
         "--environment",
         "second",
         "--label",
         "a token",
-    ])?;
+    ];
+    let token = world.command(&create)?;
+    let webhook = json!({"target_url": world.receiver.url()});
+    world.create_as(token.trim(), "/webhook", &webhook).await?;
     let tokens = world.command(&["token", "list", "--environment", "second"])?;
     let id = tokens
         .split_whitespace()

@@ -30,8 +30,7 @@ pub async fn run(world: &World) -> Result<()> {
         .await?;
     tokio::time::sleep(A_LONG_REQUEST).await;
     for worker in 0..2 {
-        world.stack().workers[worker].signal("TERM")?;
-        world.wait_for_restart(worker).await?;
+        world.restart_worker(worker).await?;
     }
     Shop::set(&world.shop.shut, false);
     let expected = Expected {

@@ -71,6 +71,7 @@ impl Scenario {
             Self::Backpressure => backpressure::run(world).await,
             Self::Drain => drain::run(world).await,
         }?;
+        world.after_hang().await?;
         world.settled().await
     }
 }

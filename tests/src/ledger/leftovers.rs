@@ -2,32 +2,37 @@
 
 use anyhow::Result;
 
-/// The first parts of keys that stay when nothing is under way: objects, what is known of them, and what is kept for the
-/// retention time (docs/ARCHITECTURE.md, "Keys").
-const KEPT: [&str; 26] = [
-    "attempts:",
+/// Keys that stay when nothing is under way (docs/ARCHITECTURE.md, "Keys").
+const KEPT: [&str; 8] = [
     "clock_shift",
     "cron",
+    "environments",
+    "full",
+    "outbox_dropped",
+    "retention",
+    "retention_place",
+    "tokens",
+];
+/// The first parts of further ones: objects, what is known of them, and what is kept for the retention time.
+const KEPT_OF: [&str; 21] = [
+    "attempts:",
+    "cron:",
     "dead:",
     "dead_letter:",
     "document:",
     "document_users:",
     "environment:",
-    "environments",
-    "full",
     "health:",
     "idempotency:",
     "object:",
-    "outbox_dropped",
     "pace:",
     "redrive:",
     "redrives:",
     "released:",
-    "retention",
     "state:",
-    "states:",
+    "state_index:",
+    "state_sizes:",
     "token:",
-    "tokens",
     "watermark:",
     "workflow:",
     "workflow_run:",
@@ -62,7 +67,11 @@ pub async fn leftovers(
                 .strip_prefix(base)
                 .unwrap_or(&key)
                 .trim_start_matches(':');
-            if !is_kept(name) && !is_at_rest(connection, &key, name).await? {
+            if is_kept(name) {
+                if name.starts_with("run:") && !expires(connection, &key).await? {
+                    left.push(format!("{name}, for ever"));
+                }
+            } else if !is_at_rest(connection, &key, name).await? {
                 left.push(name.to_owned());
             }
         }
@@ -85,7 +94,16 @@ fn is_kept(name: &str) -> bool {
         return KEPT_OF_ACCOUNT.iter().any(|list| name.ends_with(list));
     }
     // That a worker waits for work is no work.
-    name.ends_with(":idle") || KEPT.iter().any(|kept| name.starts_with(kept))
+    name.ends_with(":idle")
+        || KEPT.contains(&name)
+        || KEPT_OF.iter().any(|kept| name.starts_with(kept))
+}
+
+/// Whether a key goes by itself, or has gone meanwhile.
+async fn expires(connection: &mut redis::aio::MultiplexedConnection, key: &str) -> Result<bool> {
+    let ttl: i64 = redis::cmd("PTTL").arg(key).query_async(connection).await?;
+    // -1: it never does.
+    Ok(ttl != -1)
 }
 
 /// The lane of a webhook whose circuit is open, and the sum over all webhooks when nothing is undelivered.

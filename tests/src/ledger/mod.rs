@@ -43,6 +43,8 @@ pub struct Ledger {
     pub terminal: Value,
     /// Events that came again after they had been acknowledged.
     pub repeats: usize,
+    /// Records that were missing when one with a higher `seq` came.
+    pub gaps: usize,
     /// What doesn't hold, as sentences.
     pub faults: Vec<String>,
 }
@@ -155,15 +157,31 @@ impl Ledger {
         grouped
     }
 
+    /// Records that the source `served`, by stream, and that neither came nor are dead.
+    pub fn lost(&self, served: &BTreeMap<String, Vec<String>>) -> usize {
+        let of_stream = |(stream, records): (&String, &Vec<String>)| {
+            let left = self.left(stream, records);
+            let lost: i64 = left.values().filter(|count| **count > 0).sum();
+            usize::try_from(lost).unwrap_or(0)
+        };
+        served.iter().map(of_stream).sum()
+    }
+
+    /// How often each record of a stream was served more often than it came or is dead.
+    fn left<'a>(&'a self, stream: &str, served: &'a [String]) -> BTreeMap<&'a String, i64> {
+        let mut left = counts(served.iter());
+        let got = [&self.records, &self.dead].map(|all| all.get(stream));
+        for record in got.into_iter().flatten().flatten() {
+            *left.entry(record).or_default() -= 1;
+        }
+        left
+    }
+
     /// How what the source `served`, by stream, differs from what was acknowledged or is dead; a sentence each.
     pub fn missing(&self, served: &BTreeMap<String, Vec<String>>) -> Vec<String> {
         let mut faults = Vec::new();
         for (stream, records) in served {
-            let mut left = counts(records.iter());
-            let got = [&self.records, &self.dead].map(|all| all.get(stream));
-            for record in got.into_iter().flatten().flatten() {
-                *left.entry(record).or_default() -= 1;
-            }
+            let left = self.left(stream, records);
             let lost = left.values().filter(|count| **count > 0).count();
             let extra = left.values().filter(|count| **count < 0).count();
             let first = left.iter().find(|(_, count)| **count != 0);
@@ -177,6 +195,7 @@ impl Ledger {
         for stream in self
             .records
             .keys()
+            .chain(self.dead.keys())
             .filter(|stream| !served.contains_key(*stream))
         {
             faults.push(format!("{stream} was not asked for"));
@@ -334,6 +353,7 @@ impl Reading {
         if first < next {
             self.fault(format!("{stream} goes back from seq {next} to {first}"));
         } else if gap > 0 {
+            self.ledger.gaps += gap;
             self.fault(format!(
                 "{gap} records of {stream} are missing before seq {first}"
             ));

@@ -156,7 +156,10 @@ while claimed < wanted and turns < MAX_TURNS and removed < MAX_REMOVED do
       free_at = what == 'wait' and of or free_at
     else
       redis.call('HSET', q .. ':task:' .. id, 'token', token, 'lane', lane, 'attempt', attempt, 'rescues', rescues,
-        'body', body, 'step', 0, 'place', counted or '')
+        'body', body, 'step', 0)
+      if counted then
+        redis.call('HSET', q .. ':task:' .. id, 'place', counted)
+      end
       redis.call('ZADD', q .. ':claimed', now + lease_ms, id)
       started = started + 1
       local at = #reply

@@ -3,10 +3,14 @@
 -- KEYS 1 base
 -- ARGV 1 `runs` | `fetches`, 2 `claimed` | `delayed`, 3 environment (empty: none), 4 task that does this, 5 where to go on (`0`: from the start),
 --      6 tasks looked at, about
--- Returns where to go on, `0` when there are no more.
+-- Returns where to go on, `0` when there are no more; where it was, and changes nothing, if the task is not claimed any more.
 -- Invariants: a task that is there all the time is looked at. Cost: O(tasks looked at).
 local base, queue, environment = KEYS[1], ARGV[1], ARGV[3]
 if queue == 'runs' and environment ~= '' then
+  -- Rescued from whoever asks this, it is among the ready ones, which go.
+  if not redis.call('ZSCORE', base .. ':runs:claimed', ARGV[4]) then
+    return ARGV[5]
+  end
   drop_lane(base, queue, environment)
 end
 local page = redis.call('ZSCAN', base .. ':' .. queue .. ':' .. ARGV[2], ARGV[5], 'COUNT', ARGV[6])

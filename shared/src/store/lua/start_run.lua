@@ -38,6 +38,10 @@ if budget[2] then
 elseif budget[1] then
   redis.call('DEL', base .. ':environment:' .. budget[1] .. ':limits')
 end
+if budget[1] then
+  -- It may have more room now.
+  place_release(base, 'fetches', budget[1])
+end
 run_began(base, run, run_key, now)
 retry_begin(base, run, run_key, entries, now)
 lane_push(base, 'fetches', state[2], budget[1] or state[5], ARGV[5], entries, false)

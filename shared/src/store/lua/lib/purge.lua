@@ -63,7 +63,7 @@ end
 -- A run, whatever state it is in.
 local function drop_run(base, environment, run)
   local run_key = base .. ':run:' .. run
-  local state = redis.call('HMGET', run_key, 'webhook', 'account', 'nodes', 'mutex')
+  local state = redis.call('HMGET', run_key, 'webhook', 'account', 'nodes')
   redis.call('ZREM', base .. ':environment:' .. environment .. ':run', run)
   if not state[1] then
     return
@@ -73,11 +73,8 @@ local function drop_run(base, environment, run)
     drop_stream(base, run, run_key, state[1], tostring(i))
   end
   drop_task(base, 'runs', run .. '.start')
-  if state[4] then
-    local active, waiting = mutex_keys(base, environment, state[4])
-    redis.call('SREM', active, run)
-    redis.call('LREM', waiting, 0, run)
-  end
+  -- A run of another account may wait for it.
+  mutex_leave(base, run, run_key, now_ms(base))
   redis.call('ZREM', base .. ':deadlines', run)
   redis.call('SREM', base .. ':account:' .. state[2] .. ':run', run)
   run_forget(run_key)

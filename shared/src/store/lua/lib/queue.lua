@@ -165,7 +165,7 @@ local function leave_claimed(base, queue, id, task)
   redis.call('ZREM', base .. ':' .. queue .. ':claimed', id)
   redis.call('HINCRBY', base .. ':' .. queue .. ':lane:' .. task.lane, 'in_flight', -1)
   -- Where it was counted; the lane may have gone elsewhere since.
-  if task.place and task.place ~= '' then
+  if task.place then
     count_in_flight(base, queue, task.place, -1)
     place_release(base, queue, task.place)
   end
