@@ -252,7 +252,7 @@ impl ApiError {
         let mut error = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "store_unavailable",
-            "the store can't be reached; try again, with an Idempotency-Key where it may not happen twice",
+            "the store is away, full or read-only; try again, with an Idempotency-Key where it may not happen twice",
         );
         error.0.retry_after = Some(STORE_RETRY_AFTER);
         error

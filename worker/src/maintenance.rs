@@ -9,7 +9,7 @@ use metrics::gauge;
 use shared::{
     failure::FailurePoint,
     queue::EXTEND_EVERY,
-    store::{Outage, Store, StoreResult, queue::Queue},
+    store::{FULL_SHARE, Outage, Store, StoreResult, queue::Queue},
     telemetry::metrics as names,
 };
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,7 @@ pub async fn run(store: &Store, was_away: bool, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut outage = Outage::of("maintenance");
+    let mut fullness = Fullness::default();
     let mut rescue_from = Instant::now();
     if was_away {
         rescue_from += EXTEND_EVERY;
@@ -41,7 +42,7 @@ pub async fn run(store: &Store, was_away: bool, stop: CancellationToken) {
             _ = ticks.tick() => {}
         }
         let rescues = !outage.is_on() && Instant::now() >= rescue_from;
-        match pass(store, rescues).await {
+        match pass(store, rescues, &mut fullness).await {
             Ok(()) => {
                 if outage.over().is_some_and(|lasted| lasted > LONG_OUTAGE) {
                     rescue_from = Instant::now() + EXTEND_EVERY;
@@ -52,12 +53,34 @@ pub async fn run(store: &Store, was_away: bool, stop: CancellationToken) {
     }
 }
 
-async fn pass(store: &Store, rescues: bool) -> StoreResult<()> {
+/// Whether Redis is nearly full, told when that changes.
+#[derive(Default)]
+struct Fullness {
+    is_full: bool,
+}
+
+impl Fullness {
+    fn look(&mut self, share: f64) {
+        let is_full = share > FULL_SHARE;
+        if is_full && !self.is_full {
+            tracing::warn!(
+                share,
+                "Redis is nearly full; nothing is fetched until deliveries have made room"
+            );
+        } else if !is_full && self.is_full {
+            tracing::info!(share, "Redis has room again");
+        }
+        self.is_full = is_full;
+    }
+}
+
+async fn pass(store: &Store, rescues: bool, fullness: &mut Fullness) -> StoreResult<()> {
     FailurePoint::MaintenanceBegun.reach()?;
     // First, since it changes nothing that matters: what is sent to a Redis that hangs is carried out when it goes on,
     // and a rescue would then come before anybody could extend a lease.
     if let Some(share) = store.mark_when_full().await? {
         gauge!(names::STORE_MEMORY_SHARE).set(share);
+        fullness.look(share);
     }
     if rescues {
         rescue(store).await?;

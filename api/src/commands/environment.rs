@@ -4,6 +4,7 @@ use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 use shared::{
     config::Settings,
+    ids::EnvironmentId,
     model::token::{EnvironmentLimits, MAX_FETCHES, WEIGHTS},
 };
 
@@ -91,6 +92,9 @@ fn environment_name(text: &str) -> Result<String, String> {
         return Err(format!(
             "write 1 to {MAX_NAME_CHARS} letters, digits, `-`, `_` or `.`"
         ));
+    }
+    if text.parse::<EnvironmentId>().is_ok() {
+        return Err("a name must not look like an id".to_owned());
     }
     Ok(text.to_owned())
 }

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Share of `maxmemory` above which nothing is fetched.
-const FULL_SHARE: f64 = 0.8;
+pub const FULL_SHARE: f64 = 0.8;
 /// How long the mark holds without being renewed.
 const FULL_MARK: Duration = Duration::from_secs(10);
 /// The oldest Redis whose features the scripts use (`LPOP` with a count in

@@ -33,7 +33,7 @@ mod unavailable;
 pub mod webhooks;
 pub mod workflow_runs;
 
-pub use connection::{BootCheck, RedisSubscription, Store};
+pub use connection::{BootCheck, FULL_SHARE, RedisSubscription, Store};
 pub use documents::document_hash;
 pub use link::Link;
 pub use outage::Outage;

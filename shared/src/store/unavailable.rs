@@ -16,11 +16,16 @@ pub(super) fn reason(error: &RedisError) -> Option<&'static str> {
         }
         ErrorKind::Server(ServerErrorKind::BusyLoading) => Some("loading"),
         ErrorKind::Server(ServerErrorKind::ResponseError) => {
-            // The server says so and closes the connection.
-            let full = error
-                .detail()
-                .is_some_and(|detail| detail.contains("max number of clients"));
-            full.then_some("connection")
+            let says = |what| error.detail().is_some_and(|detail| detail.contains(what));
+            if says("max number of clients") {
+                // The server says so and closes the connection.
+                Some("connection")
+            } else if says("unauthenticated") {
+                // To many or large arguments before a login, which it doesn't read at all (`networking.c`).
+                Some("auth")
+            } else {
+                None
+            }
         }
         ErrorKind::Server(_) => Some("other"),
         // Those that have no kind of their own.

@@ -53,7 +53,8 @@ pub async fn execute(
         let (further, then) = match next {
             Next::Done => {
                 until_available(|| store.finish_task(Queue::Runs, &claim.id, &claim.token)).await?;
-                tracing::info!(environment.id = %environment, of = ?purge.of, "nothing is left of what was deleted");
+                let account = purge.account().map(tracing::field::display);
+                tracing::info!(environment.id = %environment, account.id = account, "nothing is left of what was deleted");
                 return Ok("done");
             }
             Next::Wait(further, delay) => (further, Checkpoint::Wait(delay)),
