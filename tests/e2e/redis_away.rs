@@ -9,7 +9,7 @@ use shared::store::queue::LEASE;
 use syncline_tests::{
     forwarder::Forwarder,
     ledger::{Ledger, sorted},
-    process::Program,
+    process::{Program, wait_until},
     receiver::Answer,
     redis::PrivateRedis,
     source::Source,
@@ -236,9 +236,13 @@ async fn redis_is_away_for_longer_than_a_lease_and_what_was_held_is_continued() 
     // The worker that holds the leases is the last one to notice that Redis is back.
     sync.stack.workers[0].signal("STOP")?;
     redis.restart()?;
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    let other = sync.stack.workers[1].log();
-    assert!(other.contains("maintenance works again"), "{other}");
+    wait_until("the other worker notices", LONG, || {
+        let log = sync.stack.workers[1].log();
+        let noticed = log.contains("maintenance works again");
+        noticed.then_some(()).ok_or(log)
+    })?;
+    // Its next pass, two seconds later, would rescue, if it didn't wait for the others to extend.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     sync.stack.workers[0].signal("CONT")?;
     complete(&sync, &run).await?;
     all_work_again(&sync).await?;
