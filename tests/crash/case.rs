@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::{scenarios::Scenario, world::World};
 
 /// What happens at the point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// The process dies.
     Abort,

@@ -102,25 +102,22 @@ pub fn cases(visited: &Visited, points: &[String], all: bool) -> Vec<Case> {
     cases
 }
 
-/// Hits and kinds: a crash, a step that fails, and a process that hangs; `all`: at more hits, and Redis dies too. The first
-/// hit finds things as they begin, a later one in full swing: two workers share the visits, so that one of them has at least
-/// half of them. A program that hangs before it is ready has nobody yet who looks after it.
+/// Hits and kinds: a crash in full swing, a step that fails as things begin, and a process that hangs; `all`: both of the
+/// former early and late, and Redis dies too. Two workers share the visits, so that one of them has at least half of them. A
+/// program that hangs before it is ready has nobody yet who looks after it.
 fn crashes(visits: Visits, all: bool) -> Vec<(usize, Kind)> {
-    let mut hits = BTreeSet::from([1, visits.all.div_ceil(3)]);
+    let later = visits.all.div_ceil(3);
+    let mut crashes = BTreeSet::from([(later, Kind::Abort), (1, Kind::Error)]);
     if all {
-        hits.extend(2..=visits.all.div_ceil(3).min(EARLY_HITS));
+        let hits = (1..=later.min(EARLY_HITS)).chain([later]);
+        crashes.extend(hits.flat_map(|hit| [(hit, Kind::Abort), (hit, Kind::Error)]));
     }
-    let kinds = [Kind::Abort, Kind::Error];
-    let mut crashes: Vec<_> = hits
-        .into_iter()
-        .flat_map(|hit| kinds.map(|kind| (hit, kind)))
-        .collect();
     if visits.running > 0 {
         let later = visits.running.div_ceil(3);
-        crashes.push((later, Kind::Hang));
+        crashes.insert((later, Kind::Hang));
         if all {
-            crashes.push((later, Kind::Redis));
+            crashes.insert((later, Kind::Redis));
         }
     }
-    crashes
+    crashes.into_iter().collect()
 }

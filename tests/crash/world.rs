@@ -29,6 +29,8 @@ use crate::{
 /// Nothing here takes that long, on any machine.
 pub const LONG: Duration = Duration::from_mins(2);
 const LOOK: Duration = Duration::from_millis(20);
+/// Between two looks by the API: it has work enough.
+const ASK: Duration = Duration::from_millis(100);
 /// Past every lease, and past the work on an idempotency key (60 s).
 const PAST_LEASES_MS: i64 = 61_000;
 /// Past the delay of a task that failed for a reason of the worker's own.
@@ -263,7 +265,7 @@ impl World {
                 "waited for {what}; last seen: {seen}\n{}",
                 self.logs()
             );
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(ASK).await;
         }
     }
 
