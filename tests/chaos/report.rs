@@ -184,7 +184,12 @@ fn moments(deliveries: &[Vec<Delivery>]) -> BTreeSet<Instant> {
     acknowledged.map(|delivery| delivery.at).collect()
 }
 
-fn recoveries(deliveries: &[Vec<Delivery>], made: &[Made]) -> BTreeMap<Fault, Vec<[Duration; 2]>> {
+/// A fault after which no event came counts with the time until everything was there.
+fn recoveries(
+    deliveries: &[Vec<Delivery>],
+    made: &[Made],
+    settled_after: Duration,
+) -> BTreeMap<Fault, Vec<[Duration; 2]>> {
     let moments = moments(deliveries);
     let mut recoveries: BTreeMap<Fault, Vec<[Duration; 2]>> = BTreeMap::new();
     for fault in made {

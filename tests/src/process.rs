@@ -73,9 +73,9 @@ pub fn free_address() -> Result<SocketAddr> {
 pub fn binary(name: &str) -> Result<PathBuf> {
     let me = std::env::current_exe()?;
     let folder = me.parent().context("the test has no folder")?;
-    // Tests lie in `deps`, one below the programs.
-    let folder = if folder.ends_with("deps") {
-        folder.parent().context("`deps` has no parent")?
+    // Tests lie in `deps`, `make chaos` in `examples`, one below the programs.
+    let folder = if folder.ends_with("deps") || folder.ends_with("examples") {
+        folder.parent().context("the folder has no parent")?
     } else {
         folder
     };
