@@ -1,12 +1,12 @@
 //! The crash suite: walks every failure point of the code (`shared::failure`), and at each one kills the process that is
-//! there, while parents and children are synced over two workers. The rest recovers, and the ledger must hold.
+//! there, lets the step fail, or lets the process hang past its leases, while parents and children are synced over two
+//! workers. The rest recovers, and the ledger must hold.
 //!
 //! The points come from the code, so a new one is walked without a change here. Each is walked in the scenario that comes
 //! to it and has the least to do; one that no scenario comes to fails, unless [`UNREACHED`] says why.
 //!
 //! `cargo test --test crash -- commit_page` runs those with that name. `TEST_CRASH=all` walks each point in all
-//! scenarios that come to it, at several times, and adds steps that fail, processes that hang past their leases, and a
-//! Redis that dies (`make test-crash ALL=1`).
+//! scenarios that come to it, at several times, and adds a Redis that dies (`make test-crash ALL=1`).
 
 mod case;
 mod plan;
