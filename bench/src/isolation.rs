@@ -1,7 +1,7 @@
-//! What webhooks whose receivers hang do to the others: 100 webhooks get a record each 100 ms, first with all of
-//! their receivers healthy (A), then with half of them hung from some moment on (B), or the other way round.
+//! What webhooks whose receivers hang do to the others: 100 webhooks get a record each 100 ms, and from some moment on
+//! half of their receivers stay healthy, hang, or get nothing more. The last side tells what half the load alone does.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Result, ensure};
 use futures::future::try_join_all;
@@ -30,37 +30,66 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A hung neighbour may cost so much of the p99.
 const TARGET_RATIO: f64 = 1.1;
 
-/// Both sides once a round, each with fresh processes, in turn which comes first.
+/// What becomes of the other half at some moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Others {
+    Healthy,
+    Hung,
+    /// Nothing is committed for them any more.
+    Unfed,
+}
+
+impl Others {
+    const ALL: [Self; 3] = [Self::Healthy, Self::Hung, Self::Unfed];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "all healthy",
+            Self::Hung => "half hung",
+            Self::Unfed => "half unfed",
+        }
+    }
+}
+
+/// Each side once a round, with fresh processes; which comes first takes turns.
 pub async fn measure(rounds: usize, table: &mut Table) -> Result<()> {
     for round in 1..=rounds {
         eprintln!("isolation: round {round} of {rounds}");
-        let (healthy, hung) = if round.is_multiple_of(2) {
-            let hung = side(true).await?;
-            (side(false).await?, hung)
-        } else {
-            (side(false).await?, side(true).await?)
-        };
-        let [healthy_p50, healthy_p99] = steady::latencies(&healthy.arrivals);
-        let [hung_p50, hung_p99] = steady::latencies(&hung.arrivals);
-        let (healthy_second, hung_second) = (healthy.p99_of_a_second(), hung.p99_of_a_second());
-        let [_, hanging_p99] = steady::latencies(hung.hanging());
-        for (name, value) in [
-            ("delivery, all healthy: p50", healthy_p50),
-            ("delivery, half hung: p50 of the others", hung_p50),
-            ("delivery, all healthy: p99", healthy_p99),
-            ("delivery, half hung: p99 of the others", hung_p99),
-            ("… until the circuits are open: p99", hanging_p99),
-            ("delivery, all healthy: p99 of a second", healthy_second),
-            ("delivery, half hung: p99 of a second", hung_second),
-        ] {
-            table.add(name, "ms", Target::None, value);
+        let mut sides = Others::ALL;
+        sides.rotate_left((round - 1) % Others::ALL.len());
+        let mut p99_of_a_second = HashMap::new();
+        for others in sides {
+            let (side, name) = (side(others).await?, others.name());
+            let [p50, p99] = steady::latencies(&side.arrivals);
+            let of_a_second = side.p99_of_a_second();
+            let mut add = |what: &str, value| {
+                table.add(
+                    &format!("delivery, {name}: {what}"),
+                    "ms",
+                    Target::None,
+                    value,
+                );
+            };
+            add("p50", p50);
+            add("p99", p99);
+            if others == Others::Hung {
+                let [_, hanging_p99] = steady::latencies(side.hanging());
+                add("p99 until the circuits are open", hanging_p99);
+            }
+            add("p99 of a second", of_a_second);
+            p99_of_a_second.insert(others, of_a_second);
         }
-        table.add(
-            "half hung beside all healthy: p99 of a second",
-            "times",
-            Target::AtMost(TARGET_RATIO),
-            hung_second / healthy_second,
-        );
+        for (beside, target) in [
+            (Others::Healthy, Target::AtMost(TARGET_RATIO)),
+            (Others::Unfed, Target::None),
+        ] {
+            table.add(
+                &format!("half hung beside {}: p99 of a second", beside.name()),
+                "times",
+                target,
+                p99_of_a_second[&Others::Hung] / p99_of_a_second[&beside],
+            );
+        }
     }
     Ok(())
 }
@@ -93,7 +122,8 @@ impl Side {
     }
 }
 
-async fn side(hung: bool) -> Result<Side> {
+async fn side(others: Others) -> Result<Side> {
+    let hung = others == Others::Hung;
     let receivers = Receivers::start(WEBHOOKS, HEALTHY)?;
     let mut feed = Feed::start().await?;
     let plan =
@@ -103,17 +133,24 @@ async fn side(hung: bool) -> Result<Side> {
         .iter()
         .map(|address| feed.webhook(*address, &plan));
     let webhooks = try_join_all(webhooks).await?;
-    let mut fetches = feed.begin(&webhooks, RUNS_OF_A_WEBHOOK).await?;
+    let (healthy, others_webhooks) = webhooks.split_at(HEALTHY);
+    // Each of the others has its turn after a healthy one, so that all sides feed those alike, and evenly.
+    let in_turn = healthy.iter().zip(others_webhooks);
+    let in_turn: Vec<_> = in_turn.flat_map(|(one, other)| [*one, *other]).collect();
+    let mut fetches = feed.begin(&in_turn, RUNS_OF_A_WEBHOOK).await?;
     feed.start_worker()?;
 
     let mut records = steady::feed(&mut fetches, WARM_UP).await?;
     if hung {
         receivers.hang();
     }
+    if others == Others::Unfed {
+        fetches.iter_mut().skip(1).step_by(2).for_each(Vec::clear);
+    }
     let from_us = now_us();
     records += steady::feed(&mut fetches, HANGING).await?;
     if hung {
-        ensure_open(&feed, &webhooks[HEALTHY..]).await?;
+        ensure_open(&feed, others_webhooks).await?;
     }
     let open_from_us = now_us();
     records += steady::feed(&mut fetches, CIRCUITS_OPEN).await?;
