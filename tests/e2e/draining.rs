@@ -141,6 +141,46 @@ async fn a_worker_whose_drain_budget_ends_hands_its_request_back_and_another_one
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_fetch_goes_on_elsewhere_from_its_next_page_when_its_worker_stops() -> Result<()> {
+    let setup = Setup {
+        settings: &[("SYNCLINE_DRAIN_SECONDS", "60")],
+        job: json!({"resources": [{"resource": "wms/orders"}]}),
+        ..Setup::default()
+    };
+    let mut sync = Syncing::of(slow_shop()?, setup).await?;
+    let run = sync.start_run().await?;
+    sync.wait(&run, "the first pages", |state| {
+        state["records_fetched"].as_u64() > Some(0)
+    })
+    .await?;
+    let stopped = sync.stack.workers[0].stop(LONG)?;
+    assert!(stopped.success(), "{}", sync.stack.workers[0].log());
+    let fetched = sync.run(&run).await?["records_fetched"].as_u64();
+    let fetched = fetched.unwrap_or_default();
+    assert!(
+        fetched < SHOP.orders,
+        "its worker fetched all before it stopped"
+    );
+    let asked = |sync: &Syncing| sync.source.requests().len() as u64;
+    assert_eq!(
+        asked(&sync) * SHOP.per_page,
+        fetched,
+        "no page was asked for in vain"
+    );
+    sync.stack.add_worker(&[])?;
+    let run = sync.finish(&run).await?;
+    assert_eq!(run["status"], "completed", "{run}");
+    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
+    assert_eq!(
+        asked(&sync) * SHOP.per_page,
+        SHOP.orders,
+        "each page was asked for once"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_task_of_a_newer_version_stays_for_newer_workers_and_nobody_waits_for_it() -> Result<()> {
     let sync = Syncing::of_shop(Shop { orders: 30, ..SHOP }, Setup::default()).await?;
     let store = store(&sync)?;

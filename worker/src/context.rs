@@ -31,6 +31,7 @@ use shared::{
     submit::Submitter,
 };
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
 
 /// How old a copy of an account or a webhook may be.
 pub const OBJECT_TTL: Duration = Duration::from_secs(1);
@@ -55,6 +56,8 @@ pub struct Context {
     pub outbound: Outbound,
     /// What was tried lately.
     pub attempts: AttemptLog,
+    /// Cancelled when the process is to stop: a task goes on elsewhere from the next place where that costs nothing.
+    pub stop: CancellationToken,
     bodies: Arc<Semaphore>,
     computing: Semaphore,
     sealer: Sealer,
@@ -132,11 +135,13 @@ impl Context {
         catalog: Catalog,
         attempts: AttemptLog,
         retention_days: u32,
+        stop: CancellationToken,
     ) -> Self {
         Self {
             store,
             outbound,
             attempts,
+            stop,
             bodies: Arc::new(Semaphore::new(BODIES_AT_ONCE)),
             computing: Semaphore::new(computing_at_once()),
             sealer,

@@ -60,6 +60,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
         catalog,
         attempts,
         retention_days,
+        shutdown.clone(),
     );
     let context = Arc::new(context);
     let background = CancellationToken::new();

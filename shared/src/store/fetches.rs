@@ -36,7 +36,7 @@ pub enum After {
     Done,
     /// The next page; the task may be parked here.
     NextPage,
-    /// The next page, under another claim: the pace of the account decides when.
+    /// The next page, under another claim: at a pace, the pace decides when; and another process may go on.
     NextClaim,
     /// The same page goes on: a large page is committed in parts.
     SamePage,

@@ -58,7 +58,15 @@ impl Bench {
         let outbound = Outbound::new(policy).expect("a client");
         let sealer = Sealer::new(Sealer::new_master_key().expose()).expect("a sealer");
         let catalog = Catalog::new(documents(None).expect("documents")).expect("a catalog");
-        let context = Context::new(store, outbound, sealer, catalog, attempt_log(14).0, 14);
+        let context = Context::new(
+            store,
+            outbound,
+            sealer,
+            catalog,
+            attempt_log(14).0,
+            14,
+            tokio_util::sync::CancellationToken::new(),
+        );
         let bench = Self {
             context: Arc::new(context),
         };

@@ -52,6 +52,7 @@ impl Bench {
                 Catalog::default(),
                 attempt_log(14).0,
                 14,
+                CancellationToken::new(),
             )),
             spec,
         }

@@ -196,6 +196,6 @@ impl Delivery<'_> {
 
     /// Whether another batch is sent in this turn.
     fn goes_on(&self) -> bool {
-        Instant::now() < self.turn_ends
+        Instant::now() < self.turn_ends && !self.context.stop.is_cancelled()
     }
 }

@@ -70,14 +70,6 @@ impl Fetch {
             .method(&self.node().resource, &self.node().method)
     }
 
-    /// What comes after a page that isn't the last: at a pace each page takes a claim, and with it a place in time.
-    fn after_page(&self) -> After {
-        match self.run.integration.budget().pace {
-            Some(_) => After::NextClaim,
-            None => After::NextPage,
-        }
-    }
-
     /// Placeholders with a ready value: those of the ancestors' records, of the current element of a loop, and
     /// `previous_run_date`.
     pub fn exact(&self) -> BTreeMap<String, Value> {
@@ -264,7 +256,11 @@ async fn commit_parts(
         let (after, body) = match next {
             Next::Done => (After::Done, String::new()),
             Next::Page(cursor) => (
-                fetch.after_page(),
+                After::NextPage,
+                page_body(fetch, Some(cursor), Progress::default()),
+            ),
+            Next::PageElsewhere(cursor) => (
+                After::NextClaim,
                 page_body(fetch, Some(cursor), Progress::default()),
             ),
             Next::SamePage(cursor, progress) => {

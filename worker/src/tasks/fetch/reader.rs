@@ -14,7 +14,7 @@ use shared::{
         errors::{self, Classified, Failure, Secrets},
         records::{RecordSplitter, RecordsError, SplitLimits},
     },
-    store::fetches::{After, Child, Chunk},
+    store::fetches::{Child, Chunk},
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use xxhash_rust::xxh3::Xxh3;
@@ -73,6 +73,8 @@ pub(super) struct Part {
 pub(super) enum Next {
     Done,
     Page(Cursor),
+    /// The next page is read under another claim, perhaps by another process.
+    PageElsewhere(Cursor),
     /// In the middle of the page at this cursor.
     SamePage(Option<Cursor>, Progress),
 }
@@ -236,12 +238,15 @@ impl Reader {
                 other => other?,
             };
             let Some(next) = next else { return Ok(()) };
-            if fetch.after_page() == After::NextClaim {
-                return Ok(());
-            }
             cursor = Some(next);
             resume = Progress::default();
         }
+    }
+
+    /// At a pace each page takes a claim, and with it a place in time; and a process that stops lets others go on.
+    fn reads_next_page(&self) -> bool {
+        let pace = self.fetch.run.integration.budget().pace;
+        pace.is_none() && !self.context.stop.is_cancelled()
     }
 
     fn request(&self, method: &Method, cursor: &Cursor) -> Result<HttpRequest, RequestError> {
@@ -266,7 +271,7 @@ impl Reader {
         method.request(&scope, cursor)
     }
 
-    /// Reads one page and sends its parts; gives the next page's cursor.
+    /// Reads one page and sends its parts; gives the next page's cursor, if that is read here.
     async fn read_page(
         &mut self,
         method: &Method,
@@ -343,9 +348,14 @@ impl Reader {
         };
         match method.next(&cursor, &seen) {
             Ok(next) => {
-                let after = next.clone().map_or(Next::Done, Next::Page);
+                let here = self.reads_next_page();
+                let after = match next.clone() {
+                    None => Next::Done,
+                    Some(next) if here => Next::Page(next),
+                    Some(next) => Next::PageElsewhere(next),
+                };
                 self.send(page.builder.take(), 1, after, &permit).await?;
-                Ok(next)
+                Ok(next.filter(|_| here))
             }
             Err(error) => {
                 // The page itself is good, unless it is the one before it once more.

@@ -135,7 +135,7 @@ impl Redriving<'_> {
                 }
                 match self.letter(letter, std::mem::take(&mut rescues)).await? {
                     Step::Over(word) => return Ok(word),
-                    Step::Next if Instant::now() < self.turn_ends => {}
+                    Step::Next if !self.is_turn_over() => {}
                     Step::Next | Step::Yield => return self.turn_over(None).await,
                 }
             }
@@ -143,7 +143,7 @@ impl Redriving<'_> {
             if seen.is_none() {
                 return self.finish(RedriveStatus::Completed, None).await;
             }
-            if Instant::now() >= self.turn_ends {
+            if self.is_turn_over() {
                 return self.turn_over(seen.as_deref()).await;
             }
         }
@@ -151,6 +151,10 @@ impl Redriving<'_> {
 
     fn redrive(&self) -> &Redrive {
         &self.state.redrive
+    }
+
+    fn is_turn_over(&self) -> bool {
+        Instant::now() >= self.turn_ends || self.context.stop.is_cancelled()
     }
 
     async fn letter(&self, letter: &DeadLetter, rescues: u32) -> Result<Step, LoadError> {
@@ -208,7 +212,10 @@ impl Redriving<'_> {
             webhook: redrive.webhook_id,
             event,
             event_type: &letter.event,
-            run: letter.sync_job_run_id.parse().ok(),
+            run: letter
+                .sync_job_run_id
+                .as_deref()
+                .and_then(|id| id.parse().ok()),
             number: letter.attempts.saturating_add(1),
         };
         let batch = as_batch(event, letter, tries);

@@ -137,7 +137,15 @@ impl Bench {
         let (sealer, catalog) = (self.sealer.clone(), Catalog::default());
         let store = self.store.clone();
         let attempts = attempt_log(14).0;
-        let context = Context::new(store, outbound, sealer, catalog, attempts, 14);
+        let context = Context::new(
+            store,
+            outbound,
+            sealer,
+            catalog,
+            attempts,
+            14,
+            tokio_util::sync::CancellationToken::new(),
+        );
         let slots = Arc::new(Semaphore::new(1));
         let permit = slots.clone().try_acquire_owned().expect("a slot");
         let outcome = execute(&context, claim, &Slot::new(permit, slots), ID).await;
