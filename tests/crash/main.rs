@@ -24,7 +24,7 @@ use self::{case::Kind, plan::Case, scenarios::Scenario};
 /// Crashes at once: they mostly wait, for leases, timers and programs that start.
 const SIDE_BY_SIDE: usize = 6;
 
-/// Scripts that no scenario comes to, each with why.
+/// Scripts that no scenario comes to, each with why. One that a scenario comes to after all, or that is no more, fails.
 const UNREACHED: [(&str, &str); 4] = [
     (
         "push_tasks",
@@ -52,6 +52,7 @@ fn main() -> anyhow::Result<ExitCode> {
     if may_match(arguments.filter.as_deref(), &points) {
         let visited = plan::visited().context("without a crash")?;
         let cases = plan::cases(&visited, &points, wants_all());
+        trials.extend(stale(&cases));
         trials.extend(cases.into_iter().filter_map(trial));
     }
     Ok(libtest_mimic::run(&arguments, trials).exit_code())
@@ -91,8 +92,7 @@ fn trial(case: Case) -> Option<Trial> {
             }))
         }
         Case::Unreached(point) => {
-            let script = point.split(':').next().unwrap_or_default();
-            if UNREACHED.iter().any(|(name, _)| *name == script) {
+            if UNREACHED.iter().any(|(name, _)| is_of(&point, name)) {
                 return None;
             }
             Some(Trial::test(
@@ -103,4 +103,26 @@ fn trial(case: Case) -> Option<Trial> {
             ))
         }
     }
+}
+
+/// A test for each line of [`UNREACHED`] that isn't true any more.
+fn stale(cases: &[Case]) -> impl Iterator<Item = Trial> {
+    let is_true = |script: &str| {
+        cases
+            .iter()
+            .any(|case| matches!(case, Case::Unreached(point) if is_of(point, script)))
+    };
+    UNREACHED
+        .iter()
+        .filter(move |(script, _)| !is_true(script))
+        .map(|(script, _)| {
+            Trial::test(format!("{script} is still reached by no scenario"), || {
+                Err("a scenario comes to it, or it is no more: take it out of UNREACHED".into())
+            })
+        })
+}
+
+/// Whether a point is one of those of a script.
+fn is_of(point: &str, script: &str) -> bool {
+    point.split(':').next() == Some(script)
 }
