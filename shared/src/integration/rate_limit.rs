@@ -7,7 +7,7 @@
 
 use std::ops::RangeInclusive;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::fault::{Faults, Fields};
 
@@ -101,7 +101,10 @@ impl Budget {
                 faults.push(fields.pointer(other), format!("is required with `{given}`"));
             }
         }
-        if value.as_object().is_some_and(Map::is_empty) {
+        if ["requests", "per_seconds", "concurrency"]
+            .iter()
+            .all(|name| fields.value(name).is_none())
+        {
             let words = "needs `requests` and `per_seconds`, `concurrency`, or all of them";
             faults.push(pointer, words);
         }
@@ -157,6 +160,10 @@ mod tests {
         for (document, expected) in [
             (json!({}), vec!["/rate_limit/budget"]),
             (json!({"budget": {}}), vec!["/rate_limit/budget"]),
+            (
+                json!({"budget": {"scope": "integration"}}),
+                vec!["/rate_limit/budget"],
+            ),
             (
                 json!({"budget": {"requests": 0, "concurrency": 65}, "is_rate_limited": "x"}),
                 vec![
