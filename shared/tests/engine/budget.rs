@@ -9,7 +9,7 @@ use shared::{
     queue::task::FetchBody,
     store::{
         fetches::{After, Child, Committed, PageCommit},
-        queue::{LEASE, Queue},
+        queue::{Claim, Held, LEASE, Queue},
         runs::SharedBudget,
     },
 };
@@ -151,6 +151,42 @@ async fn accounts_that_share_a_budget_take_turns_within_its_concurrency_and_its_
         lanes[0] != lanes[1] && lanes[0] == lanes[2] && lanes[1] == lanes[3],
         "{lanes:?}"
     );
+}
+
+#[tokio::test]
+async fn a_lane_that_goes_to_another_place_keeps_that_ones_limit_from_its_first_turn() {
+    const MOST: usize = 2;
+    let bench = Bench::running().await;
+    let (store, environment) = (&bench.store, bench.spec.environment_id.to_string());
+    let group = format!("{environment}/shop");
+    let limits = store.keys().join(&["environment", &group, "limits"]);
+    let mut connection = store.connection();
+    let _: u64 = connection.hset(limits, "fetches", MOST).await.expect("set");
+    let tasks: Vec<_> = (0..16)
+        .map(|n| {
+            (
+                format!("{}.of_a_lane_{n}", bench.spec.id),
+                "fetch.1 0 0 {}".to_owned(),
+            )
+        })
+        .collect();
+    for (place, tasks) in [(&environment, &tasks[..8]), (&group, &tasks[8..])] {
+        let pushed = store
+            .push_tasks(Queue::Fetches, place, "moving", 16, tasks)
+            .await;
+        pushed.expect("pushed");
+    }
+    let claimed = bench.claim(Queue::Fetches, 64).await;
+    let of_lane = |claimed: &[Claim]| claimed.iter().filter(|task| task.lane == "moving").count();
+    assert_eq!(of_lane(&claimed), MOST);
+    for task in claimed {
+        let done = store
+            .finish_task(Queue::Fetches, &task.id, &task.token)
+            .await;
+        assert_eq!(done.expect("an answer"), Held::Done);
+    }
+    let next = bench.claim(Queue::Fetches, 64).await;
+    assert_eq!(of_lane(&next), MOST, "and it has its turns there");
 }
 
 #[tokio::test]

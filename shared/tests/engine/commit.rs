@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use redis::AsyncCommands;
 use shared::{
-    model::run::RunStatus,
+    ids::EnvironmentId,
+    model::{run::RunStatus, token::EnvironmentLimits},
     store::{
         fetches::{Child, Chunk, Committed, FetchHandle, FetchStep, PageCommit},
         queue::{LEASE, Queue},
@@ -295,6 +296,45 @@ async fn a_full_redis_forgets_the_tasks_of_runs_that_have_ended() {
     {}
     let gauges = store.queue_gauges(Queue::Fetches).await.expect("gauges");
     assert_eq!(gauges.ready, 0);
+}
+
+#[tokio::test]
+async fn in_a_full_redis_one_look_is_at_all_environments_whatever_their_weights() {
+    let bench = Bench::running().await;
+    let store = &bench.store;
+    let limits = EnvironmentLimits {
+        weight: 100,
+        max_fetches: None,
+    };
+    let set = store
+        .tokens()
+        .set_limits(bench.spec.environment_id, limits)
+        .await;
+    set.expect("set");
+    let root = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&root, 0);
+    let big = PageCommit {
+        chunks: vec![Chunk {
+            records: 30,
+            bytes: vec![b'x'; 2 * 1024 * 1024].into(),
+        }],
+        ..parents(&handle, 0, 30)
+    };
+    bench.commit(&big).await;
+    let body = "fetch.1 0 0 {}".to_owned();
+    let of_ended_runs: Vec<_> = (0..8)
+        .map(|n| (format!("gone.{n}"), body.clone()))
+        .collect();
+    let (environment, lane) = (EnvironmentId::generate().to_string(), "of_another");
+    let pushed = store.push_tasks(Queue::Fetches, &environment, lane, 16, &of_ended_runs);
+    pushed.await.expect("pushed");
+    mark_full(&bench).await;
+    assert_eq!(bench.claim(Queue::Fetches, 64).await, []);
+    let ready = store.keys().join(&["fetches", "ready", lane]);
+    let left: u64 = store.connection().llen(ready).await.expect("a number");
+    assert_eq!(left, 0, "tasks of ended runs are forgotten in each of them");
+    bench.deliver_all().await;
+    assert_eq!(bench.claim(Queue::Fetches, 64).await.len(), 15);
 }
 
 #[tokio::test]

@@ -1,8 +1,12 @@
 //! Fairness: under any load every lane that could run gets its turn within a bound
 //! that follows from weights and lanes alone, within a lane tasks keep their order,
-//! no limit is passed, and everything is claimed in the end.
+//! no limit is passed, and everything is claimed in the end; also when workers die,
+//! tasks are handed back and limits change meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use proptest::prelude::*;
 use redis::AsyncCommands;
@@ -27,6 +31,9 @@ const DRAIN_CLAIMS: usize = 2_000;
 #[derive(Debug, Clone)]
 struct Shape {
     weight: u32,
+    /// Over time.
+    least_weight: u32,
+    most_weight: u32,
     max_fetches: Option<u32>,
     /// In-flight limit of the lanes that share one, if any do: every other one.
     shared: Option<u32>,
@@ -36,16 +43,39 @@ struct Shape {
 
 #[derive(Debug, Clone)]
 enum Op {
-    Push { lane: usize, count: usize },
-    Claim { wanted: usize },
-    Finish { which: usize, count: usize },
+    Push {
+        lane: usize,
+        count: usize,
+    },
+    Claim {
+        wanted: usize,
+    },
+    Finish {
+        which: usize,
+        count: usize,
+    },
+    HandBack {
+        which: usize,
+    },
+    /// A worker dies, and its tasks are found by their leases.
+    LoseLeases,
+    Limit {
+        environment: usize,
+        weight: u32,
+        max_fetches: Option<u32>,
+    },
+}
+
+fn most() -> impl Strategy<Value = Option<u32>> {
+    prop::option::weighted(0.3, 1..12_u32)
 }
 
 fn shape() -> impl Strategy<Value = Shape> {
     let lanes = prop::collection::vec(1..20_u32, 1..5);
-    let limit = || prop::option::weighted(0.3, 1..12_u32);
-    (1..=6_u32, limit(), limit(), lanes).prop_map(|(weight, max_fetches, shared, lanes)| Shape {
+    (1..=6_u32, most(), most(), lanes).prop_map(|(weight, max_fetches, shared, lanes)| Shape {
         weight,
+        least_weight: weight,
+        most_weight: weight,
         max_fetches,
         shared,
         lanes,
@@ -57,6 +87,11 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (any::<usize>(), 1..20_usize).prop_map(|(lane, count)| Op::Push { lane, count }),
         4 => (1..25_usize).prop_map(|wanted| Op::Claim { wanted }),
         3 => (any::<usize>(), 1..12_usize).prop_map(|(which, count)| Op::Finish { which, count }),
+        1 => any::<usize>().prop_map(|which| Op::HandBack { which }),
+        1 => Just(Op::LoseLeases),
+        1 => (any::<usize>(), 1..=6_u32, most()).prop_map(|(environment, weight, max_fetches)| {
+            Op::Limit { environment, weight, max_fetches }
+        }),
     ]
 }
 
@@ -155,6 +190,24 @@ impl Model {
                     }
                 }
             }
+            Op::HandBack { which } => {
+                if let Some(index) = which.checked_rem(self.claimed.len()) {
+                    self.hand_back(index).await;
+                }
+            }
+            Op::LoseLeases => self.lose_leases().await,
+            Op::Limit {
+                environment,
+                weight,
+                max_fetches,
+            } => {
+                let environment = environment % self.shapes.len();
+                let limits = EnvironmentLimits {
+                    weight,
+                    max_fetches,
+                };
+                self.limit(environment, limits).await;
+            }
         }
     }
 
@@ -213,6 +266,7 @@ impl Model {
                 "a lane that can't run got a turn"
             );
             for id in ids {
+                assert!(self.can_run(lane), "beyond a limit");
                 let first = self.lanes[lane].ready.pop_front().expect("a ready task");
                 assert_eq!(id, format!("{RUN}.{first}"), "the first of its lane");
                 self.lanes[lane].in_flight += 1;
@@ -238,6 +292,51 @@ impl Model {
         let done = self.store.finish_task(QUEUE, &id, &token).await;
         assert_eq!(done.expect("an answer"), Held::Done);
         self.lanes[lane].in_flight -= 1;
+    }
+
+    async fn hand_back(&mut self, index: usize) {
+        let (_, id, token) = &self.claimed[index];
+        let back = self.store.hand_back(QUEUE, id, token).await;
+        assert_eq!(back.expect("an answer"), Held::Done);
+        self.returned(index);
+    }
+
+    async fn lose_leases(&mut self) {
+        let clock = self.store.keys().clock_shift();
+        let lost = LEASE + Duration::from_secs(1);
+        let by = i64::try_from(lost.as_millis()).expect("small");
+        let mut connection = self.store.connection();
+        let _: i64 = connection.incr(clock, by).await.expect("set");
+        for id in self.store.rescue_expired(QUEUE).await.expect("a pass") {
+            let claimed = self
+                .claimed
+                .iter()
+                .position(|(_, claimed, _)| *claimed == id);
+            self.returned(claimed.expect("it was claimed"));
+        }
+        assert!(self.claimed.is_empty(), "all leases had expired");
+    }
+
+    /// A claimed task is the first of its lane again.
+    fn returned(&mut self, index: usize) {
+        let (lane, id, _) = self.claimed.remove(index);
+        let number = id.rsplit('.').next().and_then(|number| number.parse().ok());
+        let lane = &mut self.lanes[lane];
+        lane.ready.push_front(number.expect("a number"));
+        lane.in_flight -= 1;
+    }
+
+    /// What is in flight beyond a new limit may end.
+    async fn limit(&mut self, environment: usize, limits: EnvironmentLimits) {
+        let tokens = self.store.tokens();
+        let set = tokens
+            .set_limits(self.environments[environment], limits)
+            .await;
+        set.expect("set");
+        let shape = &mut self.shapes[environment];
+        (shape.weight, shape.max_fetches) = (limits.weight, limits.max_fetches);
+        shape.least_weight = shape.least_weight.min(limits.weight);
+        shape.most_weight = shape.most_weight.max(limits.weight);
     }
 
     fn in_flight(&self, environment: usize) -> usize {
@@ -286,7 +385,7 @@ impl Model {
         let entries = own.lanes.len() - sharing + usize::from(sharing > 0);
         let rounds = entries * if self.lanes[lane].shares { sharing } else { 1 } + 1;
         let per_round: u32 = others
-            .map(|(_, other)| other.weight.div_ceil(own.weight) + 1)
+            .map(|(_, other)| other.most_weight.div_ceil(own.least_weight) + 1)
             .sum();
         rounds * (usize::try_from(per_round).expect("small") + 1)
     }
@@ -309,16 +408,6 @@ impl Model {
                 *passed_over <= bound,
                 "{name} was passed over {passed_over} times, with a bound of {bound}"
             );
-        }
-        for (environment, shape) in self.shapes.iter().enumerate() {
-            if let Some(most) = shape.max_fetches {
-                assert!(self.in_flight(environment) <= usize::try_from(most).expect("small"));
-            }
-            if let Some(most) = shape.shared {
-                assert!(
-                    self.in_flight_shared(environment) <= usize::try_from(most).expect("small")
-                );
-            }
         }
     }
 
@@ -371,7 +460,7 @@ proptest! {
         block_on(async {
             let shapes: Vec<_> = shapes
                 .into_iter()
-                .map(|(weight, lanes)| Shape { weight, max_fetches: None, shared: None, lanes: vec![1_000; lanes] })
+                .map(|(weight, lanes)| Shape { weight, least_weight: weight, most_weight: weight, max_fetches: None, shared: None, lanes: vec![1_000; lanes] })
                 .collect();
             let weights: u32 = shapes.iter().map(|shape| shape.weight).sum();
             let mut model = Model::new(shapes).await;

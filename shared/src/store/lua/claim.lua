@@ -84,6 +84,9 @@ local function room_in(place, most)
   return most - (tonumber(redis.call('HGET', q .. ':in_flight', place)) or 0)
 end
 
+-- With `paused` each lane gets one look: lanes that had it, and the passes of environments of which all had it.
+local seen, looked_through = {}, {}
+
 -- The environment whose turn it is, its weight, the place and the lane that are next in it, and how many tasks of that
 -- place may start.
 local function next_turn()
@@ -104,20 +107,25 @@ local function next_turn()
       lane = room_of_group > 0 and redis.call('LPOP', q .. ':turns:' .. place)
       room = math.min(room, room_of_group)
     end
-    if lane then
+    if lane and not seen[lane] then
       return environment, weight, place, lane, room
     end
-    if room <= 0 then
-      redis.call('SADD', q .. ':full', place)
-    end
-    if place == environment or redis.call('EXISTS', q .. ':turns:' .. environment) == 0 then
+    if lane then
+      redis.call('LPUSH', q .. ':turns:' .. place, lane)
+      place_enter(base, queue, place)
+      looked_through[environment] = redis.call('ZSCORE', q .. ':turns', environment)
       redis.call('ZREM', q .. ':turns', environment)
+    else
+      if room <= 0 then
+        redis.call('SADD', q .. ':full', place)
+      end
+      if place == environment or redis.call('EXISTS', q .. ':turns:' .. environment) == 0 then
+        redis.call('ZREM', q .. ':turns', environment)
+      end
     end
   end
 end
 
--- With `paused` each lane gets one look.
-local seen = {}
 local reply, claimed, removed, turns = { -1, 0 }, 0, 0, 0
 while claimed < wanted and turns < MAX_TURNS and removed < MAX_REMOVED do
   local environment, weight, place, lane, open = next_turn()
@@ -125,18 +133,14 @@ while claimed < wanted and turns < MAX_TURNS and removed < MAX_REMOVED do
     break
   end
   local list, grouped = q .. ':turns:' .. place, place ~= environment
-  if seen[lane] then
-    redis.call('LPUSH', list, lane)
-    place_enter(base, queue, place)
-    break
-  end
   turns, seen[lane] = turns + 1, paused
   local lane_key = q .. ':lane:' .. lane
   local state = redis.call('HMGET', lane_key, 'in_flight', 'limit', 'blocked_until', 'circuit', 'place')
   local room = lane_limit(state[2], state[4]) - (tonumber(state[1]) or 0)
   local counted = queue == 'fetches' and state[5]
   local entries
-  if room > 0 and not state[3] then
+  -- One that has gone to another place since is offered there.
+  if room > 0 and not state[3] and (state[5] or lane) == place then
     entries = redis.call('LPOP', q .. ':ready:' .. lane, math.min(per_turn, room, open, wanted - claimed))
   end
   local started, kept, free_at = 0, {}, nil
@@ -201,6 +205,10 @@ while claimed < wanted and turns < MAX_TURNS and removed < MAX_REMOVED do
   else
     redis.call('ZREM', q .. ':turns', environment)
   end
+end
+
+for environment, pass in pairs(looked_through) do
+  redis.call('ZADD', q .. ':turns', pass, environment)
 end
 
 if claimed < wanted then
