@@ -10,17 +10,15 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// Why the documents could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    #[error("the bundled integration `{name}`: {source}")]
+    #[error("the bundled integration `{name}`: {cause}")]
     Bundled {
         name: &'static str,
-        #[source]
-        source: serde_json::Error,
+        cause: serde_json::Error,
     },
-    #[error("the integrations folder {}: {source}", path.display())]
+    #[error("the integrations folder {}: {cause}", path.display())]
     Folder {
         path: PathBuf,
-        #[source]
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     #[error("{}: {problem}", path.display())]
     File { path: PathBuf, problem: String },
@@ -34,7 +32,7 @@ pub fn documents(folder: Option<&Path>) -> Result<Vec<Value>, FileError> {
     let mut documents = Vec::new();
     for (name, text) in crate::integration::bundled() {
         let document = serde_json::from_str(text);
-        documents.push(document.map_err(|source| FileError::Bundled { name, source })?);
+        documents.push(document.map_err(|cause| FileError::Bundled { name, cause })?);
     }
     if let Some(folder) = folder {
         documents.extend(read_folder(folder)?);
@@ -48,9 +46,9 @@ fn read_folder(folder: &Path) -> Result<Vec<Value>, FileError> {
             .map(|entry| Ok(entry?.path()))
             .collect::<std::io::Result<Vec<_>>>()
     });
-    let mut paths = listed.map_err(|source| FileError::Folder {
+    let mut paths = listed.map_err(|cause| FileError::Folder {
         path: folder.to_owned(),
-        source,
+        cause,
     })?;
     paths.sort();
     let mut documents = Vec::new();

@@ -18,7 +18,8 @@ pub struct DeadLetter {
     pub id: String,
     /// The event's type.
     pub event: String,
-    pub sync_job_run_id: String,
+    /// None of an event that belongs to no run.
+    pub sync_job_run_id: Option<String>,
     pub resource: Option<String>,
     /// The stream: the resource, or its alias.
     pub name: Option<String>,
@@ -94,7 +95,7 @@ impl LetterFilter {
         let run = self.sync_job_run_id.map(|id| id.to_string());
         let (resource, name) = (letter.resource.as_deref(), letter.name.as_deref());
         event.is_none_or(|id| letter.id == id)
-            && run.is_none_or(|id| letter.sync_job_run_id == id)
+            && (run.is_none() || letter.sync_job_run_id == run)
             && self
                 .resource
                 .as_deref()
@@ -117,7 +118,7 @@ mod tests {
         let letter = DeadLetter {
             id: EventId::from_bits(1).to_string(),
             event: "sync_job_run:record".to_owned(),
-            sync_job_run_id: run.to_string(),
+            sync_job_run_id: Some(run.to_string()),
             resource: Some("wms/orders".to_owned()),
             name: Some("old orders".to_owned()),
             first_seq: Some(1),

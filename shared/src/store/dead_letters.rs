@@ -246,7 +246,7 @@ fn dead_letter(id: String, row: Vec<Option<String>>) -> DeadLetter {
     DeadLetter {
         id,
         event: text("event_type"),
-        sync_job_run_id: text("run"),
+        sync_job_run_id: Some(text("run")).filter(|run| !run.is_empty()),
         resource: Some(text("resource")).filter(|name| !name.is_empty()),
         name: Some(text("name")).filter(|name| !name.is_empty()),
         first_seq: (records > 0).then_some(first),

@@ -45,8 +45,9 @@ pub use scripts::SCRIPT_NAMES;
 pub enum StoreError {
     /// Redis can't be reached, is loading, read-only, out of memory or too slow:
     /// nothing is known to have been written, and trying again later helps.
+    // The cause is in the message, so it isn't a source too: lines with all causes would say it twice.
     #[error("the store is unavailable: {0}")]
-    Unavailable(#[source] redis::RedisError),
+    Unavailable(redis::RedisError),
     /// Redis answered, but not as it should: a defect, or a foreign writer under our prefix.
     #[error("the store gave an unexpected answer: {0}")]
     Unexpected(String),

@@ -185,8 +185,8 @@ async fn an_event_is_sent_again_with_the_same_bytes_and_is_a_dead_letter_when_gi
         .expect("a page");
     let letter = &letters.items[0];
     assert_eq!(
-        (letter.event.as_str(), letter.sync_job_run_id.as_str()),
-        ("integrated_account:created", "")
+        (letter.event.as_str(), letter.sync_job_run_id.as_deref()),
+        ("integrated_account:created", None)
     );
 }
 
