@@ -22,7 +22,7 @@ use libtest_mimic::{Arguments, Trial};
 use self::{case::Kind, plan::Case, scenarios::Scenario};
 
 /// Crashes at once: they mostly wait, for leases, timers and programs that start.
-const SIDE_BY_SIDE: usize = 6;
+const SIDE_BY_SIDE: usize = 12;
 
 /// Scripts that no scenario comes to, each with why. One that a scenario comes to after all, or that is no more, fails.
 const UNREACHED: [(&str, &str); 4] = [
