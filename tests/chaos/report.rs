@@ -154,8 +154,7 @@ fn by_run(deliveries: &[Vec<Delivery>]) -> BTreeMap<String, Vec<Delivery>> {
 
 /// Waits a little for what ends after the last event, such as a lane that has nothing more.
 async fn leftovers(stack: &Stack) -> Result<Vec<String>> {
-    let client = redis::Client::open(stack.redis.url())?;
-    let mut connection = client.get_multiplexed_async_connection().await?;
+    let mut connection = stack.redis.connect().await?;
     let deadline = Instant::now() + TELL_EVERY;
     loop {
         let left = ledger::leftovers(&mut connection, BASE).await?;

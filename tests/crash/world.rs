@@ -16,7 +16,12 @@ use anyhow::{Context, Result, bail, ensure};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use syncline_tests::{
-    ledger, process::Program, receiver::Receiver, redis::PrivateRedis, rest::Rest, source::Source,
+    ledger,
+    process::Program,
+    receiver::Receiver,
+    redis::{PrivateRedis, connect},
+    rest::Rest,
+    source::Source,
     stack::Stack,
 };
 use tempfile::TempDir;
@@ -399,8 +404,7 @@ impl World {
 
     /// Waits until nothing of any run is left in the store.
     pub async fn settled(&self) -> Result<()> {
-        let client = redis::Client::open(self.redis_url.as_str())?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut connection = connect(&self.redis_url).await?;
         let deadline = Instant::now() + LONG;
         loop {
             let left = ledger::leftovers(&mut connection, BASE).await?;

@@ -88,8 +88,7 @@ async fn a_run_that_lasts_too_long_fails_once_though_all_workers_were_down_meanw
     requested(&sync, &run).await?;
     sync.stack.workers[0].kill()?;
     // The clock of all leases and deadlines.
-    let client = redis::Client::open(sync.stack.redis.url())?;
-    let mut connection = client.get_multiplexed_async_connection().await?;
+    let mut connection = sync.stack.redis.connect().await?;
     let _: i64 = connection
         .incr("syncline:{p0}:clock_shift", 11 * 60_000)
         .await?;

@@ -17,8 +17,7 @@ const BATCH: u64 = 2;
 const GIVEN_UP_MS: i64 = 61 * 60_000;
 
 async fn shift_clock(sync: &Syncing, ms: i64) -> Result<()> {
-    let client = redis::Client::open(sync.stack.redis.url())?;
-    let mut connection = client.get_multiplexed_async_connection().await?;
+    let mut connection = sync.stack.redis.connect().await?;
     let _: i64 = connection.incr("syncline:{p0}:clock_shift", ms).await?;
     Ok(())
 }

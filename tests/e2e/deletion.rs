@@ -20,8 +20,7 @@ const GONE: Duration = Duration::from_mins(3);
 
 /// Every key with its content.
 async fn everything(sync: &Syncing) -> Result<BTreeMap<String, String>> {
-    let client = redis::Client::open(sync.stack.redis.url())?;
-    let mut connection = client.get_multiplexed_async_connection().await?;
+    let mut connection = sync.stack.redis.connect().await?;
     // What is packed shows no ids.
     let plain = ["SET", "rdbcompression", "no"];
     let _: String = redis::cmd("CONFIG")
@@ -157,8 +156,7 @@ async fn a_deleted_environment_leaves_nothing_though_a_run_was_under_way_and_a_w
     let left: Vec<_> = everything(&sync).await?.into_keys().collect();
     let named_in_the_docs = |key: &String| key.ends_with(":idle") || key == "undelivered_bytes";
     assert!(left.iter().all(named_in_the_docs), "{left:?}");
-    let client = redis::Client::open(sync.stack.redis.url())?;
-    let mut connection = client.get_multiplexed_async_connection().await?;
+    let mut connection = sync.stack.redis.connect().await?;
     let bytes: i64 = connection.get("syncline:{p0}:undelivered_bytes").await?;
     assert_eq!(bytes, 0, "what was dropped isn't counted as waiting");
     Ok(())

@@ -35,9 +35,8 @@ pub struct Look {
 
 impl Lane {
     pub async fn of(sync: &Syncing) -> Result<Self> {
-        let client = redis::Client::open(sync.stack.redis.url())?;
         Ok(Self {
-            redis: client.get_multiplexed_async_connection().await?,
+            redis: sync.stack.redis.connect().await?,
             webhook: sync.webhook.clone(),
         })
     }

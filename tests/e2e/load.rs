@@ -117,8 +117,7 @@ async fn a_dead_receiver_and_endless_sources_stay_within_the_marks() -> Result<(
         ..Setup::default()
     };
     let sync = Syncing::of(source, setup).await?;
-    let client = redis::Client::open(sync.stack.redis.url())?;
-    let mut redis = client.get_multiplexed_async_connection().await?;
+    let mut redis = sync.stack.redis.connect().await?;
     let mut memory = async || -> Result<(u64, u64, u64)> {
         let info: redis::InfoDict = redis::cmd("INFO").query_async(&mut redis).await?;
         let number = |name: &str| info.get::<u64>(name).expect("a number in INFO");
@@ -133,7 +132,7 @@ async fn a_dead_receiver_and_endless_sources_stay_within_the_marks() -> Result<(
     sync.receiver.down();
     let run = sync.start_run().await?;
     let parked = format!("{BASE}:flow:{}:parked", sync.webhook);
-    let mut connection = client.get_multiplexed_async_connection().await?;
+    let mut connection = sync.stack.redis.connect().await?;
     let deadline = Instant::now() + LONG;
     while connection.scard::<_, u64>(&parked).await? < STREAMS {
         let (undelivered, _, _) = memory().await?;

@@ -62,15 +62,13 @@ fn served() -> BTreeMap<String, Vec<String>> {
     ])
 }
 
-async fn connection(sync: &Syncing) -> Result<redis::aio::MultiplexedConnection> {
-    let client = redis::Client::open(sync.stack.redis.url())?;
-    Ok(client.get_multiplexed_async_connection().await?)
-}
-
 /// The clock of all leases jumps past their end.
 async fn expire_leases(sync: &Syncing) -> Result<()> {
     let ms = i64::try_from(LEASE.as_millis())? + 1_000;
-    let _: i64 = connection(sync)
+    let _: i64 = sync
+        .stack
+        .redis
+        .connect()
         .await?
         .incr(format!("{BASE}:clock_shift"), ms)
         .await?;
@@ -79,7 +77,7 @@ async fn expire_leases(sync: &Syncing) -> Result<()> {
 
 /// Once all has ended, nothing of it is left in the store.
 async fn nothing_is_left(sync: &Syncing) -> Result<()> {
-    let mut connection = connection(sync).await?;
+    let mut connection = sync.stack.redis.connect().await?;
     let deadline = tokio::time::Instant::now() + LONG;
     loop {
         let left = leftovers(&mut connection, BASE).await?;

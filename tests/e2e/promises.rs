@@ -204,8 +204,7 @@ async fn an_idle_worker_starts_on_a_run_at_once_and_asks_redis_little_meanwhile(
         waited < Duration::from_secs(3),
         "{waited:?} for {RUNS} runs"
     );
-    let client = redis::Client::open(sync.stack.redis.url())?;
-    let mut connection = client.get_multiplexed_async_connection().await?;
+    let mut connection = sync.stack.redis.connect().await?;
     let mut figures = async || -> Result<(u64, u64)> {
         let info: redis::InfoDict = redis::cmd("INFO").query_async(&mut connection).await?;
         let of = |name| info.get::<u64>(name).expect("a figure");

@@ -56,8 +56,7 @@ async fn a_full_redis_takes_no_new_work_and_empties_itself_once_the_receiver_is_
     let mut setup = impatient();
     setup.job = json!({"resources": [{"resource": "wms/orders"}]});
     let sync = Syncing::of_shop(shop, setup).await?;
-    let client = redis::Client::open(sync.stack.redis.url())?;
-    let mut connection = client.get_multiplexed_async_connection().await?;
+    let mut connection = sync.stack.redis.connect().await?;
     let info: redis::InfoDict = redis::cmd("INFO")
         .arg("memory")
         .query_async(&mut connection)

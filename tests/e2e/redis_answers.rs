@@ -21,11 +21,6 @@ use tokio_util::sync::CancellationToken;
 /// A call to a Redis that doesn't answer fails after 5 s; on a busy machine somewhat later.
 const ONE_CALL: Duration = Duration::from_secs(10);
 
-async fn admin(redis: &PrivateRedis) -> Result<MultiplexedConnection> {
-    let client = redis::Client::open(redis.url())?;
-    Ok(client.get_multiplexed_async_connection().await?)
-}
-
 /// One command, its words between spaces.
 async fn run(redis: &mut MultiplexedConnection, line: &str) -> Result<()> {
     let mut words = line.split(' ');
@@ -67,7 +62,7 @@ async fn unavailable(store: &Store, why: &str) {
 async fn a_redis_that_refuses_steps_for_now_is_unavailable_and_works_again_by_itself() -> Result<()>
 {
     let redis = PrivateRedis::start()?;
-    let mut admin = admin(&redis).await?;
+    let mut admin = redis.connect().await?;
     let nobody = free_address()?;
     let store = Store::open(&redis.url(), "refused")?;
     push(&store).await?;
@@ -104,7 +99,7 @@ async fn a_redis_that_refuses_steps_for_now_is_unavailable_and_works_again_by_it
 async fn a_redis_that_cannot_write_its_file_is_unavailable_and_works_again_by_itself() -> Result<()>
 {
     let redis = PrivateRedis::start_with(&[("save", "3600 1000000")])?;
-    let mut admin = admin(&redis).await?;
+    let mut admin = redis.connect().await?;
     let store = Store::open(&redis.url(), "refused")?;
     push(&store).await?;
     let (_, folder): (String, String) = redis::cmd("CONFIG")
@@ -141,7 +136,7 @@ async fn a_redis_that_cannot_write_its_file_is_unavailable_and_works_again_by_it
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_was_wrong_for_a_while_is_tried_again() -> Result<()> {
     let redis = PrivateRedis::start()?;
-    let mut admin = admin(&redis).await?;
+    let mut admin = redis.connect().await?;
     run(&mut admin, "CONFIG SET requirepass right").await?;
     let url = redis.url().replace("redis://", "redis://:right@");
     let store = Store::open(&url, "password")?;
@@ -159,7 +154,7 @@ async fn a_password_that_was_wrong_for_a_while_is_tried_again() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_with_too_many_clients_is_unavailable_and_works_again_by_itself() -> Result<()> {
     let redis = PrivateRedis::start()?;
-    let mut admin = admin(&redis).await?;
+    let mut admin = redis.connect().await?;
     run(&mut admin, "CONFIG SET maxclients 1").await?;
     let store = Store::open(&redis.url(), "crowded")?;
     for _ in 0..3 {

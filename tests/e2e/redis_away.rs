@@ -132,11 +132,6 @@ async fn refused(sync: &Syncing, path: &str, body: Option<Value>) -> Result<()> 
     Ok(())
 }
 
-async fn admin(redis: &PrivateRedis) -> Result<MultiplexedConnection> {
-    let client = redis::Client::open(redis.url())?;
-    Ok(client.get_multiplexed_async_connection().await?)
-}
-
 /// One command, its words between spaces.
 async fn command<T: redis::FromRedisValue>(
     redis: &mut MultiplexedConnection,
@@ -272,7 +267,7 @@ async fn redis_pauses_its_clients_for_longer_than_a_call_may_take() -> Result<()
     let sync = slow(1).await?;
     let run = sync.start_run().await?;
     in_the_middle(&sync, &run).await?;
-    let mut redis = admin(&sync.stack.redis).await?;
+    let mut redis = sync.stack.redis.connect().await?;
     let () = command(&mut redis, "CLIENT PAUSE 8000 ALL").await?;
     refused(&sync, "/sync-job", None).await?;
     complete(&sync, &run).await?;
@@ -296,7 +291,7 @@ async fn redis_forgets_its_scripts_again_and_again() -> Result<()> {
     let sync = slow(2).await?;
     let run = sync.start_run().await?;
     in_the_middle(&sync, &run).await?;
-    let mut redis = admin(&sync.stack.redis).await?;
+    let mut redis = sync.stack.redis.connect().await?;
     disturb(&sync, async || command(&mut redis, "SCRIPT FLUSH").await).await?;
     complete(&sync, &run).await?;
     all_work_again(&sync).await?;
@@ -309,7 +304,7 @@ async fn redis_closes_all_connections_again_and_again() -> Result<()> {
     let sync = slow(2).await?;
     let run = sync.start_run().await?;
     in_the_middle(&sync, &run).await?;
-    let mut redis = admin(&sync.stack.redis).await?;
+    let mut redis = sync.stack.redis.connect().await?;
     disturb(&sync, async || {
         let _: u64 = command(&mut redis, "CLIENT KILL TYPE normal SKIPME yes").await?;
         let _: u64 = command(&mut redis, "CLIENT KILL TYPE pubsub").await?;
@@ -414,7 +409,7 @@ async fn redis_goes_away_while_many_runs_start_and_no_task_waits_for_its_lease()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_becomes_the_master_behind_the_same_address() -> Result<()> {
     let (old, new) = (PrivateRedis::start()?, PrivateRedis::start()?);
-    let (mut old_admin, mut new_admin) = (admin(&old).await?, admin(&new).await?);
+    let (mut old_admin, mut new_admin) = (old.connect().await?, new.connect().await?);
     let address = Forwarder::start(old.address())?;
     let replica_of =
         |other: &PrivateRedis| format!("REPLICAOF 127.0.0.1 {}", other.address().port());
@@ -468,7 +463,7 @@ async fn redis_reads_its_file_for_a_while_and_an_api_starts_meanwhile() -> Resul
     const KEYS: u64 = 20_000;
     let mut redis =
         PrivateRedis::start_with(&[("appendfsync", "always"), ("key-load-delay", "200")])?;
-    let mut admin = admin(&redis).await?;
+    let mut admin = redis.connect().await?;
     let mut sync = slow_at(redis.url(), 1).await?;
     let run = sync.start_run().await?;
     in_the_middle(&sync, &run).await?;
@@ -503,7 +498,7 @@ fn failures(metrics: &str, reason: &str) -> u64 {
 async fn a_run_whose_redis_is_full_waits_and_completes_once_there_is_room() -> Result<()> {
     let mut sync = slow(0).await?;
     let run = sync.start_run().await?;
-    let mut redis = admin(&sync.stack.redis).await?;
+    let mut redis = sync.stack.redis.connect().await?;
     let () = command(&mut redis, "CONFIG SET maxmemory 500000").await?;
     sync.stack.add_worker(&[])?;
     let deadline = tokio::time::Instant::now() + LONG;

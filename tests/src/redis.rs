@@ -16,6 +16,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
+use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
 use tempfile::TempDir;
 
 use crate::process::{Launch, Program, find_on_path, free_address};
@@ -28,6 +29,8 @@ use container::{Act, Container};
 const SERVERS: [&str; 2] = ["redis-server", "valkey-server"];
 /// How long Redis may take for one answer while it starts.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
+/// And for one while it runs: on a busy machine the client's own half a second is soon over.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What carries out the server.
 #[derive(Debug)]
@@ -84,6 +87,11 @@ impl PrivateRedis {
         self.address
     }
 
+    /// A connection beside those of the programs.
+    pub async fn connect(&self) -> Result<MultiplexedConnection> {
+        connect(&self.url()).await
+    }
+
     /// Its process on this machine, for figures from `/proc`; none for a container.
     pub fn id(&self) -> Option<u32> {
         match &self.host {
@@ -129,6 +137,17 @@ impl PrivateRedis {
             Host::Container(container) => container.act(Act::Thaw),
         }
     }
+}
+
+/// A connection that waits as long as a busy machine needs.
+pub async fn connect(url: &str) -> Result<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(ANSWER_TIMEOUT))
+        .set_response_timeout(Some(ANSWER_TIMEOUT));
+    let client = redis::Client::open(url)?;
+    Ok(client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await?)
 }
 
 fn wants_container() -> Result<bool> {
