@@ -85,6 +85,11 @@ pub(super) fn is_bound(error: &EvaluatorError) -> bool {
         )
 }
 
+/// The message of an evaluation whose time is over.
+pub(super) fn too_late() -> String {
+    format!("took longer than {} ms", MAX_TIME.as_millis())
+}
+
 /// The message for what the engine, or a function it called, reports.
 pub(super) fn of_engine(error: EvaluatorError) -> String {
     let message = match error {
@@ -97,7 +102,7 @@ pub(super) fn of_engine(error: EvaluatorError) -> String {
     }
     let (code, text) = split_code(&message);
     let known = match code {
-        Some("D1012") => return format!("took longer than {} ms", MAX_TIME.as_millis()),
+        Some("D1012") => return too_late(),
         Some("D1011" | "U1001" | "U1002") => {
             return format!(
                 "nests deeper than {MAX_DEPTH} levels; does a function call itself without end?"

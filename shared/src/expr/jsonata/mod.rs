@@ -9,7 +9,7 @@
 //! input: [`MAX_TIME`], [`MAX_DEPTH`], [`MAX_SEQUENCE`] are the engine's own,
 //! checked between two steps; what a single step may make is bounded by
 //! [`MAX_WEIGHT`], for which `rewrite.rs` puts checks into the expression. An
-//! evaluation blocks its thread for up to [`MAX_TIME`] and does no I/O; `$eval` is refused.
+//! evaluation blocks its thread, for up to [`MAX_TIME`] of a processor, and does no I/O; `$eval` is refused.
 //!
 //! **Numbers stay exact.** The engine computes in doubles. A number of the input that a
 //! double may not carry (`exact.rs`) is replaced by a marker while the expression runs and is
@@ -26,6 +26,7 @@ mod exact;
 mod fault;
 mod functions;
 mod guards;
+mod patience;
 mod rewrite;
 mod scan;
 mod session;
@@ -51,7 +52,7 @@ use session::Session;
 
 /// The longest source of an expression, in bytes.
 pub const MAX_SOURCE: usize = 32 * 1024;
-/// The time an evaluation may take.
+/// The processor's time an evaluation may take.
 pub const MAX_TIME: Duration = Duration::from_millis(250);
 /// How deep evaluation may nest; a call of a function costs about three levels.
 pub const MAX_DEPTH: usize = 1_000;
@@ -109,7 +110,8 @@ impl Expression {
 
     /// Evaluates over `input`; `None` when the result is nothing (JSONata's undefined, or a function).
     ///
-    /// Blocks the thread, for [`MAX_TIME`] at most but for what a single step takes.
+    /// Blocks the thread, for [`MAX_TIME`] at most but for what a single step takes; longer where the thread has to wait for
+    /// a processor.
     ///
     /// # Errors
     /// What JSONata calls an error, and each bound of this module when it is passed.
@@ -122,8 +124,12 @@ impl Expression {
         input: &Value,
         time: Duration,
     ) -> Result<Option<Value>, EvaluationError> {
-        catch_unwind(AssertUnwindSafe(|| self.run(input, time)))
-            .unwrap_or_else(|_| Err("the JSONata engine crashed on it".to_owned()))
+        let attempt = |wall| {
+            catch_unwind(AssertUnwindSafe(|| self.run(input, wall)))
+                .unwrap_or_else(|_| Err("the JSONata engine crashed on it".to_owned()))
+        };
+        let too_late = |outcome: &Result<_, String>| matches!(outcome, Err(message) if *message == error::too_late());
+        patience::patiently(time, patience::computed_by_thread, too_late, attempt)
             .map_err(|message| EvaluationError::new(message, &self.0.source, input))
     }
 

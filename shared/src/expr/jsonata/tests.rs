@@ -505,7 +505,7 @@ mod bounds {
             );
             // Checked between two steps, on a machine that may be busy.
             assert!(
-                began.elapsed() < MAX_TIME * 20,
+                began.elapsed() < MAX_TIME * 40,
                 "{source}: {:?}",
                 began.elapsed()
             );
