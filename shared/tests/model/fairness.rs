@@ -25,6 +25,8 @@ use crate::{block_on, config};
 const QUEUE: Queue = Queue::Fetches;
 /// The run of all tasks; it is running.
 const RUN: &str = "fair";
+/// Bytes that deliveries can make room of.
+const UNDELIVERED: u64 = 2 * 1024 * 1024;
 /// Claims until everything that a case can push is gone.
 const DRAIN_CLAIMS: usize = 2_000;
 
@@ -64,6 +66,10 @@ enum Op {
         weight: u32,
         max_fetches: Option<u32>,
     },
+    /// Claims while Redis is nearly full, so that nothing is fetched.
+    Look {
+        claims: usize,
+    },
 }
 
 fn most() -> impl Strategy<Value = Option<u32>> {
@@ -89,6 +95,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (any::<usize>(), 1..12_usize).prop_map(|(which, count)| Op::Finish { which, count }),
         1 => any::<usize>().prop_map(|which| Op::HandBack { which }),
         1 => Just(Op::LoseLeases),
+        1 => (1..100_usize).prop_map(|claims| Op::Look { claims }),
         1 => (any::<usize>(), 1..=6_u32, most()).prop_map(|(environment, weight, max_fetches)| {
             Op::Limit { environment, weight, max_fetches }
         }),
@@ -196,6 +203,7 @@ impl Model {
                 }
             }
             Op::LoseLeases => self.lose_leases().await,
+            Op::Look { claims } => self.look(claims).await,
             Op::Limit {
                 environment,
                 weight,
@@ -315,6 +323,19 @@ impl Model {
             self.returned(claimed.expect("it was claimed"));
         }
         assert!(self.claimed.is_empty(), "all leases had expired");
+    }
+
+    async fn look(&mut self, claims: usize) {
+        let [full, undelivered] =
+            ["full", "undelivered_bytes"].map(|name| self.store.keys().join(&[name]));
+        let mut connection = self.store.connection();
+        let (mark, much) = ((&full, 1_u64), (&undelivered, UNDELIVERED));
+        let () = connection.mset(&[mark, much]).await.expect("set");
+        for _ in 0..claims {
+            let claim = self.store.claim(QUEUE, 50, LEASE, "looks").await;
+            assert_eq!(claim.expect("a claim").tasks, []);
+        }
+        let _: u64 = connection.del(&[full, undelivered]).await.expect("set");
     }
 
     /// A claimed task is the first of its lane again.

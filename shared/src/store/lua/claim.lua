@@ -84,8 +84,10 @@ local function room_in(place, most)
   return most - (tonumber(redis.call('HGET', q .. ':in_flight', place)) or 0)
 end
 
--- With `paused` each lane gets one look: lanes that had it, and the passes of environments of which all had it.
-local seen, looked_through = {}, {}
+-- With `paused` a claim looks at each lane once at most, and at those that share a limit one after the other, so that all
+-- are in the same order as before: the lanes and whole groups that it looked at, their environments, and the passes of those
+-- that are through, since what is next in them has had its look.
+local seen, looked_at, looked_through = {}, {}, {}
 
 -- The environment whose turn it is, its weight, the place and the lane that are next in it, and how many tasks of that
 -- place may start.
@@ -112,9 +114,16 @@ local function next_turn()
     end
     if lane then
       redis.call('LPUSH', q .. ':turns:' .. place, lane)
-      place_enter(base, queue, place)
-      looked_through[environment] = redis.call('ZSCORE', q .. ':turns', environment)
-      redis.call('ZREM', q .. ':turns', environment)
+      local through = seen[place] or place == environment
+      if place ~= environment then
+        seen[place] = true
+        redis.call('SADD', q .. ':groups', place)
+        redis.call(through and 'LPUSH' or 'RPUSH', q .. ':turns:' .. environment, place)
+      end
+      if through then
+        looked_through[environment] = redis.call('ZSCORE', q .. ':turns', environment)
+        redis.call('ZREM', q .. ':turns', environment)
+      end
     else
       if room <= 0 then
         redis.call('SADD', q .. ':full', place)
@@ -133,7 +142,7 @@ while claimed < wanted and turns < MAX_TURNS and removed < MAX_REMOVED do
     break
   end
   local list, grouped = q .. ':turns:' .. place, place ~= environment
-  turns, seen[lane] = turns + 1, paused
+  turns, seen[lane], looked_at[environment] = turns + 1, paused, paused or nil
   local lane_key = q .. ':lane:' .. lane
   local state = redis.call('HMGET', lane_key, 'in_flight', 'limit', 'blocked_until', 'circuit', 'place')
   local room = lane_limit(state[2], state[4]) - (tonumber(state[1]) or 0)
@@ -198,17 +207,26 @@ while claimed < wanted and turns < MAX_TURNS and removed < MAX_REMOVED do
     redis.call('SADD', q .. ':full', place)
     redis.call('ZADD', q .. ':paced', free_at, place)
   elseif grouped and redis.call('EXISTS', list) == 1 then
-    place_enter(base, queue, place)
+    if paused then
+      redis.call('SADD', q .. ':groups', place)
+      redis.call('LPUSH', q .. ':turns:' .. environment, place)
+    else
+      place_enter(base, queue, place)
+    end
   end
-  if redis.call('EXISTS', q .. ':turns:' .. environment) == 1 then
-    redis.call('ZINCRBY', q .. ':turns', math.floor(STRIDE / weight), environment)
-  else
+  if redis.call('EXISTS', q .. ':turns:' .. environment) == 0 then
     redis.call('ZREM', q .. ':turns', environment)
+  elseif not paused then
+    redis.call('ZINCRBY', q .. ':turns', math.floor(STRIDE / weight), environment)
   end
 end
 
-for environment, pass in pairs(looked_through) do
-  redis.call('ZADD', q .. ':turns', pass, environment)
+-- A look is no turn: all that were looked at move on alike, behind those that a claim didn't get to.
+for environment in pairs(looked_at) do
+  local pass = looked_through[environment] or redis.call('ZSCORE', q .. ':turns', environment)
+  if pass then
+    redis.call('ZADD', q .. ':turns', pass + STRIDE, environment)
+  end
 end
 
 if claimed < wanted then
