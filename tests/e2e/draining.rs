@@ -1,7 +1,7 @@
 //! Workers that are stopped, replaced, or of different versions: nothing waits for a lease, nothing is lost.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -25,6 +25,8 @@ const SHOP: Shop = Shop {
     per_page: 20,
     lines: 2,
 };
+
+const LOOK: Duration = Duration::from_millis(10);
 
 fn slow_shop() -> Result<Source> {
     Source::json(|request| {
@@ -142,38 +144,51 @@ async fn a_worker_whose_drain_budget_ends_hands_its_request_back_and_another_one
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_fetch_goes_on_elsewhere_from_its_next_page_when_its_worker_stops() -> Result<()> {
+    const PAGES: usize = 3;
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    static STOPPING: AtomicBool = AtomicBool::new(false);
+    // The last of these pages is under way when the worker learns that it is to stop.
+    let source = Source::json(|request| {
+        if ASKED.fetch_add(1, Ordering::AcqRel) + 1 == PAGES {
+            let deadline = Instant::now() + LONG;
+            while !STOPPING.load(Ordering::Acquire) && Instant::now() < deadline {
+                std::thread::sleep(LOOK);
+            }
+        }
+        SHOP.answer(request)
+    })?;
     let setup = Setup {
         settings: &[("SYNCLINE_DRAIN_SECONDS", "60")],
         job: json!({"resources": [{"resource": "wms/orders"}]}),
         ..Setup::default()
     };
-    let mut sync = Syncing::of(slow_shop()?, setup).await?;
+    let mut sync = Syncing::of(source, setup).await?;
     let run = sync.start_run().await?;
-    sync.wait(&run, "the first pages", |state| {
-        state["records_fetched"].as_u64() > Some(0)
-    })
-    .await?;
-    let stopped = sync.stack.workers[0].stop(LONG)?;
-    assert!(stopped.success(), "{}", sync.stack.workers[0].log());
-    let fetched = sync.run(&run).await?["records_fetched"].as_u64();
-    let fetched = fetched.unwrap_or_default();
-    assert!(
-        fetched < SHOP.orders,
-        "its worker fetched all before it stopped"
-    );
-    let asked = |sync: &Syncing| sync.source.requests().len() as u64;
-    assert_eq!(
-        asked(&sync) * SHOP.per_page,
-        fetched,
-        "no page was asked for in vain"
-    );
+    let deadline = Instant::now() + LONG;
+    while ASKED.load(Ordering::Acquire) < PAGES {
+        ensure!(Instant::now() < deadline, "the pages aren't asked for");
+        tokio::time::sleep(LOOK).await;
+    }
+    let worker = &mut sync.stack.workers[0];
+    worker.signal("TERM")?;
+    while !worker.log().contains("tasks in work may finish") {
+        ensure!(Instant::now() < deadline, "it doesn't stop");
+        tokio::time::sleep(LOOK).await;
+    }
+    STOPPING.store(true, Ordering::Release);
+    let stopped = worker.wait(LONG)?;
+    assert!(stopped.success(), "{}", worker.log());
+    let fetched = sync.run(&run).await?["records_fetched"].clone();
+    assert_eq!(fetched, PAGES as u64 * SHOP.per_page, "the page, no more");
+    assert_eq!(sync.source.requests().len(), PAGES);
     sync.stack.add_worker(&[])?;
     let run = sync.finish(&run).await?;
     assert_eq!(run["status"], "completed", "{run}");
     let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
     assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
+    let asked = sync.source.requests().len() as u64;
     assert_eq!(
-        asked(&sync) * SHOP.per_page,
+        asked * SHOP.per_page,
         SHOP.orders,
         "each page was asked for once"
     );

@@ -62,6 +62,7 @@ impl ClaimLoop {
         let mut token = Ulid::generate().to_string();
         loop {
             let first = tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return,
                 permit = slots.clone().acquire_owned() => permit,
             };
@@ -116,6 +117,7 @@ impl ClaimLoop {
             };
             drop(permits);
             tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return,
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(wait) => {}

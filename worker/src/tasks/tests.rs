@@ -134,6 +134,22 @@ async fn a_run_that_cannot_be_planned_fails_and_its_end_is_told() {
 }
 
 #[tokio::test]
+async fn a_stream_goes_on_elsewhere_after_the_batch_in_flight_when_its_worker_stops() {
+    let bench = Bench::new().await;
+    let claim = bench.claim(Queue::Runs).await;
+    let started = start_run::execute(&bench.context, &claim, bench.spec.id).await;
+    started.expect("an answer");
+    bench.context.stop.cancel();
+    bench.deliver("c").await;
+    assert_eq!(bench.settled().await, ["sync_job_run:created"]);
+    bench.deliver("c").await;
+    assert_eq!(
+        bench.settled().await,
+        ["sync_job_run:created", "sync_job_run:failed"]
+    );
+}
+
+#[tokio::test]
 async fn a_task_of_an_unknown_kind_is_there_for_a_newer_worker_and_counts_nothing() {
     let bench = Bench::new().await;
     let store = &bench.context.store;

@@ -7,7 +7,8 @@
 //! receiver. What isn't accepted is dealt with once nothing else is in flight: then it
 //! is at the head of its stream. The task ends when the stream has nothing
 //! that may go, is delayed after a failure, and waits with the webhook's lane while
-//! the receiver is away, asked for a pause, or is switched off.
+//! the receiver is away, asked for a pause, or is switched off; it goes to the end of its
+//! lane once its turn is over or the process stops.
 
 pub(super) mod answer;
 mod bytes;
@@ -150,7 +151,8 @@ impl Delivery<'_> {
             if next.is_some() {
                 continue;
             }
-            if !full && flight.len() < self.handle.window as usize && !flight.is_empty() {
+            let room = !full && flight.len() < self.handle.window as usize;
+            if room && !flight.is_empty() && self.goes_on() {
                 next = Some(self.take(&taken).await?);
                 continue;
             }

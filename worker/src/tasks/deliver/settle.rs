@@ -230,7 +230,10 @@ impl Delivery<'_> {
             failure: None,
             ends_run,
         };
-        Ok(Step::Next(self.settle_as(batch, outcome, true, &[]).await?))
+        let go_on = self.goes_on();
+        Ok(Step::Next(
+            self.settle_as(batch, outcome, go_on, &[]).await?,
+        ))
     }
 
     async fn settle_as(

@@ -31,6 +31,7 @@ use shared::{
     testing,
 };
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::{MAX_TRIES, execute};
 use crate::context::Context;
@@ -44,6 +45,8 @@ const LONG: Duration = Duration::from_hours(2);
 struct Bench {
     store: Store,
     sealer: Sealer,
+    /// Of the workers.
+    stop: CancellationToken,
 }
 
 impl Bench {
@@ -63,7 +66,11 @@ impl Bench {
         .expect("a webhook");
         let store = testing::redis::store();
         store.objects().create(&webhook).await.expect("made");
-        Self { store, sealer }
+        Self {
+            store,
+            sealer,
+            stop: CancellationToken::new(),
+        }
     }
 
     /// One more dead letter.
@@ -144,7 +151,7 @@ impl Bench {
             catalog,
             attempts,
             14,
-            tokio_util::sync::CancellationToken::new(),
+            self.stop.clone(),
         );
         let slots = Arc::new(Semaphore::new(1));
         let permit = slots.clone().try_acquire_owned().expect("a slot");
@@ -317,6 +324,26 @@ async fn an_event_that_belongs_to_no_run_is_redriven_under_its_id() {
     assert!(bench.letters().await.is_empty());
     let head = received.await.expect("a request");
     assert!(head.contains(&format!("webhook-id: {id}")), "{head:?}");
+}
+
+#[tokio::test]
+async fn a_redrive_goes_on_elsewhere_from_the_next_letter_when_its_worker_stops() {
+    let (url, received) = receiver("204 No Content");
+    let bench = Bench::of(&url).await;
+    bench.letter(1, b"{}").await;
+    bench.letter(2, b"{}").await;
+    bench.redrive().await;
+    let claim = bench.claim().await;
+    bench.stop.cancel();
+    bench.execute(&claim).await;
+    received.await.expect("a request");
+    let redrive = bench.state().await;
+    assert_eq!(
+        (redrive.status, redrive.delivered, redrive.failed),
+        (RedriveStatus::Running, 1, 0)
+    );
+    assert_eq!(bench.letters().await.len(), 1);
+    assert_eq!(bench.claim().await.id, claim.id, "the task is ready");
 }
 
 #[tokio::test]
