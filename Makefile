@@ -7,6 +7,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo dev test chaos test-crash test-real check format bench clean setup
 
+# Tests of whole programs mostly wait: with two of them at once, as two cores have by default, the machine is idle for 85 % of
+# the time.
+export RUST_TEST_THREADS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 8 ? cores : 8)))
+
 # Test builds of the programs can fail at every failure point (shared/src/failure.rs); `make demo`, `make dev`, `make bench` and
 # the image are built without.
 TESTING := --features syncline-api/testing,syncline-worker/testing

@@ -82,6 +82,14 @@ impl Feed {
         Ok(self.rest.create("/webhook", &webhook).await?.parse()?)
     }
 
+    /// What is committed for it waits from now on.
+    pub async fn switch_off(&self, webhook: WebhookId) -> Result<()> {
+        let path = format!("/webhook/{webhook}");
+        let off = json!({"is_active": false});
+        self.rest.patch(&path, &off).await?;
+        Ok(())
+    }
+
     /// Starts `each` runs for each of the webhooks, all of which deliver alike; gives their fetches by webhook. The
     /// worker must not have been started.
     pub async fn begin(&self, webhooks: &[WebhookId], each: usize) -> Result<Vec<Vec<Fetch>>> {

@@ -100,6 +100,10 @@ impl Rest {
         self.expect(Method::PUT, path, Some(body)).await
     }
 
+    pub async fn patch(&self, path: &str, body: &Value) -> Result<Value> {
+        self.expect(Method::PATCH, path, Some(body)).await
+    }
+
     /// Creates an object and gives its id.
     pub async fn create(&self, path: &str, body: &Value) -> Result<String> {
         let created = self.post(path, body).await?;
