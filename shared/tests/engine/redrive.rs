@@ -434,6 +434,23 @@ async fn a_cancel_keeps_the_letters_and_still_counts_the_one_that_is_being_sent(
 }
 
 #[tokio::test]
+async fn a_letter_that_went_while_it_was_being_sent_is_not_counted_again() {
+    let (bench, events) = dead(2).await;
+    let handle = bench.redriving().await;
+    let webhook = bench.spec.webhook_id;
+    for (event, outcome) in [(events[0], ACCEPTED), (events[1], REFUSED)] {
+        bench.take_letter(&handle, event).await;
+        // As one that a cancelled redrive was still sending, and that was accepted there.
+        let gone = bench.store.delete_dead_letter(webhook, event).await;
+        assert!(gone.expect("an answer"));
+        let settled = bench.settle_letter(&handle, event, outcome, None).await;
+        assert_eq!(settled, RedriveStep::Done);
+    }
+    let redrive = bench.redrive().await;
+    assert_eq!((redrive.delivered, redrive.failed), (0, 0));
+}
+
+#[tokio::test]
 async fn a_cancelled_redrive_that_waited_leaves_no_task() {
     let (bench, events) = dead(2).await;
     let handle = bench.redriving().await;

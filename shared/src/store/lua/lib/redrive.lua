@@ -30,25 +30,27 @@ local function letter_tried(base, event)
   end
 end
 
--- A letter stays, for this reason.
+-- A letter stays, for this reason. False of one that is gone already.
 local function letter_refused(base, event, cause, reason, status)
   local letter = base .. ':dead_letter:' .. event
-  if redis.call('EXISTS', letter) == 1 then
-    redis.call('HSET', letter, 'cause', cause, 'reason', reason, 'status', status)
+  if redis.call('EXISTS', letter) == 0 then
+    return false
   end
+  redis.call('HSET', letter, 'cause', cause, 'reason', reason, 'status', status)
+  return true
 end
 
 -- A letter was accepted after all: it is forgotten, and its run, if that is still kept, counts it as delivered and lists
--- it as such, `most` events at most. A letter that is gone already changes nothing.
+-- it as such, `most` events at most. False of one that is gone already, which changes nothing.
 local function letter_accepted(base, webhook, event, status, most, now)
   local letter = redis.call('HMGET', base .. ':dead_letter:' .. event, 'run', 'stream', 'records', 'event_type', 'first_seq',
     'attempts', 'created_at')
-  if not forget_dead_letter(base, webhook, event) or letter[1] == '' then
-    return
+  if not forget_dead_letter(base, webhook, event) then
+    return false
   end
   local run_key, n, records = base .. ':run:' .. letter[1], letter[2], tonumber(letter[3])
-  if redis.call('EXISTS', run_key) == 0 then
-    return
+  if letter[1] == '' or redis.call('EXISTS', run_key) == 0 then
+    return true
   end
   redis.call('HINCRBY', run_key, 'dead_events', -1)
   if n ~= 'c' and records > 0 then
@@ -60,4 +62,5 @@ local function letter_accepted(base, webhook, event, status, most, now)
     redis.call('LPOP', run_key .. ':event')
     redis.call('HINCRBY', run_key, 'events_dropped', 1)
   end
+  return true
 end
