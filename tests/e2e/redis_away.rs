@@ -223,6 +223,11 @@ async fn redis_is_away_for_longer_than_a_lease_and_what_was_held_is_continued() 
     in_the_middle(&sync, &run).await?;
     // Holds little, but looks for leases that ended.
     sync.stack.add_worker(&[])?;
+    wait_until("the other worker is at work", LONG, || {
+        let log = sync.stack.workers[1].log();
+        let is_ready = log.contains("the worker is ready");
+        is_ready.then_some(()).ok_or(log)
+    })?;
     redis.kill()?;
     refused(&sync, "/sync-job", None).await?;
     // The length of the outage is what this is about.
