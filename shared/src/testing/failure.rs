@@ -10,6 +10,7 @@ use std::{
         LazyLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use crate::store::{StoreError, StoreResult};
@@ -133,9 +134,32 @@ pub(crate) fn reach(point: Arguments<'_>) -> StoreResult<()> {
                 stopped.is_ok_and(|status| status.success()),
                 "the process can stop itself"
             );
+            await_stop();
             Ok(())
         }
     }
+}
+
+/// Returns once the process was stopped and goes on. The signal is taken by the main thread, which on a busy machine may have
+/// to wait for a processor, and until then the others would go on.
+fn await_stop() {
+    const BOUND: Duration = Duration::from_secs(30);
+    const LOOK: Duration = Duration::from_millis(1);
+    let began = Instant::now();
+    while is_stop_pending() && began.elapsed() < BOUND {
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Whether a SIGSTOP was sent to this process that no thread has taken yet (`ShdPnd` of proc_pid_status(5)).
+fn is_stop_pending() -> bool {
+    const SIGSTOP: u32 = 19;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let pending = status
+        .lines()
+        .find_map(|line| line.strip_prefix("ShdPnd:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    pending.is_some_and(|mask| mask & (1 << (SIGSTOP - 1)) != 0)
 }
 
 #[cfg(test)]
