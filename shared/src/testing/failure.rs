@@ -151,7 +151,7 @@ fn await_stop() {
     }
 }
 
-/// Whether a SIGSTOP was sent to this process that no thread has taken yet (`ShdPnd` of proc_pid_status(5)).
+/// Whether a SIGSTOP was sent to this process that no thread has taken yet (`ShdPnd` in `proc_pid_status(5)`).
 fn is_stop_pending() -> bool {
     const SIGSTOP: u32 = 19;
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
