@@ -1,11 +1,11 @@
 //! Workers that are stopped, replaced, or of different versions: nothing waits for a lease, nothing is lost.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use redis::AsyncCommands;
 use serde_json::json;
 use shared::store::{
@@ -14,6 +14,7 @@ use shared::store::{
 };
 use syncline_tests::{
     ledger::{Ledger, sorted},
+    process::wait_until,
     receiver::Answer,
     source::Source,
 };
@@ -26,12 +27,20 @@ const SHOP: Shop = Shop {
     lines: 2,
 };
 
-const LOOK: Duration = Duration::from_millis(10);
-
 fn slow_shop() -> Result<Source> {
     Source::json(|request| {
         std::thread::sleep(Duration::from_millis(40));
         SHOP.answer(request)
+    })
+}
+
+/// Waits until the source has got so many requests.
+fn asked_for(sync: &Syncing, requests: usize) -> Result<()> {
+    wait_until("the source is asked", LONG, || {
+        let got = sync.source.requests();
+        (got.len() >= requests)
+            .then_some(())
+            .ok_or(format!("{got:?}"))
     })
 }
 
@@ -119,11 +128,7 @@ async fn a_worker_whose_drain_budget_ends_hands_its_request_back_and_another_one
     };
     let mut sync = Syncing::of(source, setup).await?;
     let run = sync.start_run().await?;
-    let deadline = Instant::now() + LONG;
-    while sync.source.requests().is_empty() {
-        ensure!(Instant::now() < deadline, "the source isn't asked");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    asked_for(&sync, 1)?;
     ANSWERS.store(true, Ordering::Release);
     let began = Instant::now();
     let stopped = sync.stack.workers[0].stop(LONG)?;
@@ -145,15 +150,14 @@ async fn a_worker_whose_drain_budget_ends_hands_its_request_back_and_another_one
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_fetch_goes_on_elsewhere_from_its_next_page_when_its_worker_stops() -> Result<()> {
     const PAGES: usize = 3;
-    static ASKED: AtomicUsize = AtomicUsize::new(0);
     static STOPPING: AtomicBool = AtomicBool::new(false);
     // The last of these pages is under way when the worker learns that it is to stop.
     let source = Source::json(|request| {
-        if ASKED.fetch_add(1, Ordering::AcqRel) + 1 == PAGES {
-            let deadline = Instant::now() + LONG;
-            while !STOPPING.load(Ordering::Acquire) && Instant::now() < deadline {
-                std::thread::sleep(LOOK);
-            }
+        let page = request.query("page").and_then(|page| page.parse().ok());
+        let deadline = Instant::now() + LONG;
+        while page == Some(PAGES) && !STOPPING.load(Ordering::Acquire) && Instant::now() < deadline
+        {
+            std::thread::sleep(Duration::from_millis(10));
         }
         SHOP.answer(request)
     })?;
@@ -164,17 +168,14 @@ async fn a_long_fetch_goes_on_elsewhere_from_its_next_page_when_its_worker_stops
     };
     let mut sync = Syncing::of(source, setup).await?;
     let run = sync.start_run().await?;
-    let deadline = Instant::now() + LONG;
-    while ASKED.load(Ordering::Acquire) < PAGES {
-        ensure!(Instant::now() < deadline, "the pages aren't asked for");
-        tokio::time::sleep(LOOK).await;
-    }
+    asked_for(&sync, PAGES)?;
     let worker = &mut sync.stack.workers[0];
     worker.signal("TERM")?;
-    while !worker.log().contains("tasks in work may finish") {
-        ensure!(Instant::now() < deadline, "it doesn't stop");
-        tokio::time::sleep(LOOK).await;
-    }
+    wait_until("it stops", LONG, || {
+        let log = worker.log();
+        let stops = log.contains("tasks in work may finish");
+        stops.then_some(()).ok_or(log)
+    })?;
     STOPPING.store(true, Ordering::Release);
     let stopped = worker.wait(LONG)?;
     assert!(stopped.success(), "{}", worker.log());

@@ -227,6 +227,14 @@ fn parents(handle: &FetchHandle, step: u32, records: u32) -> PageCommit<'_> {
     }
 }
 
+/// A chunk of that size.
+fn mebibytes(size: usize, records: u32) -> Chunk {
+    Chunk {
+        records,
+        bytes: vec![b'x'; size * 1024 * 1024].into(),
+    }
+}
+
 async fn mark_full(bench: &Bench) {
     let key = bench.store.keys().join(&["full"]);
     let _: () = bench.store.connection().set(key, 1).await.expect("set");
@@ -259,10 +267,7 @@ async fn in_a_full_redis_fetches_wait_only_while_deliveries_can_make_room() {
     let handle = bench.fetch(&root, 0);
     bench.commit(&parents(&handle, 0, 3)).await;
     let big = PageCommit {
-        chunks: vec![Chunk {
-            records: 1,
-            bytes: vec![b'x'; 2 * 1024 * 1024].into(),
-        }],
+        chunks: vec![mebibytes(2, 1)],
         ..page(&handle, 1, 1)
     };
     assert_eq!(bench.commit(&big).await, Committed::Parked);
@@ -277,10 +282,7 @@ async fn a_full_redis_forgets_the_tasks_of_runs_that_have_ended() {
     let root = bench.claim_one(Queue::Fetches).await;
     let handle = bench.fetch(&root, 0);
     let big = PageCommit {
-        chunks: vec![Chunk {
-            records: 30,
-            bytes: vec![b'x'; 2 * 1024 * 1024].into(),
-        }],
+        chunks: vec![mebibytes(2, 30)],
         ..last_page(&handle, 30, true)
     };
     bench.commit(&big).await;
@@ -314,10 +316,7 @@ async fn in_a_full_redis_one_look_is_at_all_environments_whatever_their_weights(
     let root = bench.claim_one(Queue::Fetches).await;
     let handle = bench.fetch(&root, 0);
     let big = PageCommit {
-        chunks: vec![Chunk {
-            records: 30,
-            bytes: vec![b'x'; 2 * 1024 * 1024].into(),
-        }],
+        chunks: vec![mebibytes(2, 30)],
         ..parents(&handle, 0, 30)
     };
     bench.commit(&big).await;
@@ -343,10 +342,7 @@ async fn a_fetch_whose_stream_has_room_does_not_wait_behind_one_whose_stream_has
     let root = bench.claim_one(Queue::Fetches).await;
     let handle = bench.fetch(&root, 0);
     let full = PageCommit {
-        chunks: vec![Chunk {
-            records: 600,
-            bytes: vec![b'x'; 17 * 1024 * 1024].into(),
-        }],
+        chunks: vec![mebibytes(17, 600)],
         ..parents(&handle, 0, 600)
     };
     assert_eq!(bench.commit(&full).await, Committed::Parked);
