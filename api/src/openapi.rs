@@ -147,7 +147,10 @@ fn describe(path: &str, verb: &str, operation: &mut Operation) {
         ("401", "`unauthorized`"),
         ("403", "`forbidden`: the token lacks the scope"),
         ("500", "`internal_error`"),
-        ("503", "`store_unavailable`: nothing was accepted"),
+        (
+            "503",
+            "`store_unavailable`: it may have taken effect if only the store's answer was lost; send an `Idempotency-Key`",
+        ),
     ];
     if path.contains('{') {
         errors.push(("404", "`not_found`"));
