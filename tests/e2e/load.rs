@@ -89,6 +89,82 @@ async fn a_page_of_many_parents_makes_each_child_once_though_its_worker_dies_in_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_had_to_be_held_whole_is_committed_in_parts_too() -> Result<()> {
+    const ORDERS: u64 = 20_000;
+    /// A part of a megabyte has some 4,000 orders, each with a chunk's share and three arguments for its child.
+    const MOST_ARGUMENTS: usize = 15_000;
+    let orders: Vec<_> = (1..=ORDERS).map(|id| format!(r#"{{"id":{id}}}"#)).collect();
+    let page = format!(r#"{{"data":[{}]}}"#, orders.join(","));
+    let source = Source::json(move |request| match request.path() {
+        "/orders" => (200, page.clone()),
+        _ => (200, r#"{"data":[]}"#.to_owned()),
+    })?;
+    let setup = Setup {
+        job: json!({"resources": [{"resource": "orders"},
+            {"resource": "lines", "depends_on": "orders", "query": {"order_id": "{{resources.orders.id}}"}}]}),
+        integration: |base_url| {
+            let resources = json!({
+                // Where its records are isn't said.
+                "orders": {"list": {"path": "/orders"}},
+                "lines": {"list": {"path": "/orders/{{query.order_id}}/lines", "response_path": "data"}}
+            });
+            integration_of(base_url, resources)
+        },
+        ..Setup::default()
+    };
+    let sync = Syncing::of(source, setup).await?;
+    let mut redis = sync.stack.redis.connect().await?;
+    for (name, value) in [
+        ("slowlog-max-len", "100000"),
+        ("slowlog-log-slower-than", "0"),
+    ] {
+        redis::cmd("CONFIG")
+            .arg("SET")
+            .arg(name)
+            .arg(value)
+            .exec_async(&mut redis)
+            .await?;
+    }
+    let run = sync.start_run().await?;
+    sync.wait(&run, "the whole page", |state| {
+        state["records_fetched"].as_u64() >= Some(ORDERS)
+    })
+    .await?;
+    let path = format!("/sync-job-run/{run}/stop");
+    sync.rest.post(&path, &json!({})).await?;
+    let run = sync.finish(&run).await?;
+    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    assert_eq!(ledger.records["orders"], orders);
+    let most = most_arguments(&mut redis).await?;
+    assert!(most < MOST_ARGUMENTS, "a call with {most} arguments");
+    Ok(())
+}
+
+/// Of all calls that the slow log has: Redis tells how many it leaves out there.
+async fn most_arguments(redis: &mut redis::aio::MultiplexedConnection) -> Result<usize> {
+    let log: Vec<Vec<redis::Value>> = redis::cmd("SLOWLOG")
+        .arg("GET")
+        .arg(-1)
+        .query_async(redis)
+        .await?;
+    let mut most = 0;
+    for entry in log {
+        let Some(arguments) = entry.into_iter().nth(3) else {
+            continue;
+        };
+        let arguments: Vec<String> = redis::from_redis_value(arguments)?;
+        let left_out = arguments.last().and_then(|last| {
+            let count = last
+                .strip_prefix("... (")?
+                .strip_suffix(" more arguments)")?;
+            count.parse::<usize>().ok()
+        });
+        most = most.max(arguments.len() + left_out.unwrap_or(0));
+    }
+    Ok(most)
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dead_receiver_and_endless_sources_stay_within_the_marks() -> Result<()> {
     const PER_PAGE: usize = 200;
     const STREAMS: u64 = 2;

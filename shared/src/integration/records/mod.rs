@@ -20,8 +20,8 @@
 //! counts as nothing there, below a `*` as no records.
 //! When a key on the path appears twice, both values count. Without a path, a
 //! root array is split as it arrives; a root object is held up to
-//! [`ROOT_OBJECT_BYTES`] and its only array member is split, or it is itself the
-//! one record when it has no array member.
+//! [`ROOT_OBJECT_BYTES`] and then its only array member is split ([`Rest::Held`]), or
+//! it is itself the one record when it has no array member.
 //!
 //! Memory: the record that is still incomplete ([`SplitLimits::record_bytes`]),
 //! the envelope ([`SplitLimits::envelope_bytes`]), one byte a nesting level. A
@@ -40,7 +40,7 @@ mod splitter;
 mod tests;
 
 pub use path::ResponsePath;
-pub use splitter::RecordSplitter;
+pub use splitter::{RecordSplitter, Rest};
 
 /// A root object without a `response_path` is held whole up to this size, since
 /// only its end shows which member is its only array.

@@ -54,6 +54,16 @@ enum Mode {
     Whole,
 }
 
+/// What there is of a body at its end.
+#[derive(Debug)]
+pub enum Rest {
+    /// All records came out; the document without them.
+    Envelope(Value),
+    /// A root object that had to be held whole, since no path is given. Its records come out of this splitter, of which it
+    /// is the body; pushed in pieces, so that however many they are they come a few at a time.
+    Held(Box<RecordSplitter>, Vec<u8>),
+}
+
 impl RecordSplitter {
     #[must_use]
     pub fn new(path: Option<&ResponsePath>, limits: SplitLimits) -> Self {
@@ -169,11 +179,11 @@ impl RecordSplitter {
         Ok(())
     }
 
-    /// The end of the body: the document without its records. May still emit records (no path given).
+    /// The end of the body. May still emit one record: a root object without an array.
     ///
     /// # Errors
     /// When the document is incomplete or nothing was found at the path.
-    pub fn finish(self, record: &mut dyn FnMut(&[u8])) -> Result<Value, RecordsError> {
+    pub fn finish(self, record: &mut dyn FnMut(&[u8])) -> Result<Rest, RecordsError> {
         if self.lexer.untouched() {
             return Err(invalid(
                 "the body is empty: expected a JSON document".to_owned(),
@@ -196,7 +206,7 @@ impl RecordSplitter {
             ))
         })?;
         if self.tracker.found() {
-            return Ok(envelope);
+            return Ok(Rest::Envelope(envelope));
         }
         let body = match &envelope {
             Value::Object(members) => {
@@ -211,7 +221,7 @@ impl RecordSplitter {
     }
 
     /// A root object without a path: its only array, or itself.
-    fn finish_whole(mut self, record: &mut dyn FnMut(&[u8])) -> Result<Value, RecordsError> {
+    fn finish_whole(mut self, record: &mut dyn FnMut(&[u8])) -> Result<Rest, RecordsError> {
         let body = std::mem::take(&mut self.envelope);
         if self.arrays.len() > 1 {
             return Err(RecordsError {
@@ -224,11 +234,10 @@ impl RecordSplitter {
         }
         let Some(name) = self.arrays.pop() else {
             self.emit(body.trim_ascii(), record)?;
-            return Ok(Value::Null);
+            return Ok(Rest::Envelope(Value::Null));
         };
-        let mut inner = Self::new(Some(&ResponsePath::member(name)), self.limits);
-        inner.push(&body, record)?;
-        inner.finish(record)
+        let inner = Self::new(Some(&ResponsePath::member(name)), self.limits);
+        Ok(Rest::Held(Box::new(inner), body))
     }
 
     /// `bytes` without what belongs to a byte order mark.

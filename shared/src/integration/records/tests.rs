@@ -2,8 +2,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    ENVELOPE_DEPTH, ROOT_OBJECT_BYTES, RecordSplitter, RecordsError, ResponsePath, SHOWN_BYTES,
-    SplitLimits,
+    ENVELOPE_DEPTH, ROOT_OBJECT_BYTES, RecordSplitter, RecordsError, ResponsePath, Rest,
+    SHOWN_BYTES, SplitLimits,
 };
 
 const LIMITS: SplitLimits = SplitLimits {
@@ -11,6 +11,9 @@ const LIMITS: SplitLimits = SplitLimits {
     envelope_bytes: 1 << 20,
     depth: 100,
 };
+
+/// How a body that was held is pushed.
+const HELD_PIECE: usize = 7;
 
 type Split = Result<(Vec<String>, Value), RecordsError>;
 
@@ -27,8 +30,17 @@ fn split_pieces<'p>(
     for piece in pieces {
         splitter.push(piece, &mut record)?;
     }
-    let envelope = splitter.finish(&mut record)?;
-    Ok((records, envelope))
+    loop {
+        match splitter.finish(&mut record)? {
+            Rest::Envelope(envelope) => return Ok((records, envelope)),
+            Rest::Held(inner, body) => {
+                splitter = *inner;
+                for piece in body.chunks(HELD_PIECE) {
+                    splitter.push(piece, &mut record)?;
+                }
+            }
+        }
+    }
 }
 
 /// Splits the body in one piece and byte by byte, which must agree.

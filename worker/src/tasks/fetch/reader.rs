@@ -12,7 +12,7 @@ use shared::{
     integration::{
         Cursor, HttpRequest, Method, PageSeen, PaginationError, RequestError,
         errors::{self, Classified, Failure, Secrets},
-        records::{RecordSplitter, RecordsError, SplitLimits},
+        records::{RecordSplitter, RecordsError, Rest, SplitLimits},
     },
     store::fetches::{Child, Chunk},
 };
@@ -28,6 +28,8 @@ const PART_BYTES: usize = 1024 * 1024;
 /// a child for each of them, and one read of a fast source brings some hundred kilobytes.
 const SLICE_BYTES: usize = 8 * 1024;
 const LEAST_SLICE_BYTES: usize = 512;
+/// Bytes of a body whose records are held at once to be computed over.
+const COMPUTED_SLICE_BYTES: usize = 64 * 1024;
 /// How long records are computed over (`filter`, `map`) before others get their turn; one evaluation may take longer.
 const COMPUTING_TURN: Duration = Duration::from_millis(10);
 /// After so long a part is committed however little is in it, so that slow expressions notice that their run has ended.
@@ -287,7 +289,6 @@ impl Reader {
         let mut response = self.exchange(request).await?;
         let permit = self.context.body_permit().await;
         let permit = permit.map_err(|error| Stop::Failed(internal(&error.to_string())))?;
-        let mut splitter = RecordSplitter::new(method.response_path(), LIMITS);
         let mut page = Page {
             builder: PartBuilder::new(&self.fetch),
             digest: Xxh3::new(),
@@ -297,43 +298,28 @@ impl Reader {
             changed: false,
             since: Instant::now(),
         };
-        let computes = self.fetch.node().computes();
-        let dependants = self.fetch.node().children.len().max(1);
-        let slice_bytes = (SLICE_BYTES / dependants).max(LEAST_SLICE_BYTES);
-        let mut waiting = VecDeque::new();
+        let here = Here {
+            at,
+            resume,
+            permit: &permit,
+        };
+        let mut splitter = RecordSplitter::new(method.response_path(), LIMITS);
         while let Some(bytes) = response.chunk().await? {
-            if computes {
-                splitter.push(&bytes, &mut |record| waiting.push_back(record.to_vec()))?;
-                let here = Here {
-                    at,
-                    resume,
-                    permit: &permit,
-                };
-                self.compute(&mut page, &mut waiting, &here).await?;
-                continue;
-            }
-            for slice in bytes.chunks(slice_bytes) {
-                splitter.push(slice, &mut |record| page.record(record))?;
-                if page.changed {
-                    return Err(Stop::Changed);
-                }
-                if page.builder.bytes() >= PART_BYTES {
-                    let next = Next::SamePage(at.cloned(), page.progress(resume.restarts));
-                    self.send(page.builder.take(), 0, next, &permit).await?;
-                }
-            }
+            self.take(&mut splitter, &bytes, &mut page, &here).await?;
         }
-        let envelope = if computes {
-            let envelope = splitter.finish(&mut |record| waiting.push_back(record.to_vec()))?;
-            let here = Here {
-                at,
-                resume,
-                permit: &permit,
-            };
-            self.compute(&mut page, &mut waiting, &here).await?;
-            envelope
-        } else {
-            splitter.finish(&mut |record| page.record(record))?
+        let envelope = loop {
+            let mut last = None;
+            let rest = splitter.finish(&mut |record| last = Some(record.to_vec()))?;
+            if let Some(record) = last {
+                self.take_whole(record, &mut page, &here).await?;
+            }
+            match rest {
+                Rest::Envelope(envelope) => break envelope,
+                Rest::Held(inner, body) => {
+                    splitter = *inner;
+                    self.take(&mut splitter, &body, &mut page, &here).await?;
+                }
+            }
         };
         if page.changed || page.seen < resume.skip {
             return Err(Stop::Changed);
@@ -348,25 +334,74 @@ impl Reader {
         };
         match method.next(&cursor, &seen) {
             Ok(next) => {
-                let here = self.reads_next_page();
+                let goes_on = self.reads_next_page();
                 let after = match next.clone() {
                     None => Next::Done,
-                    Some(next) if here => Next::Page(next),
+                    Some(next) if goes_on => Next::Page(next),
                     Some(next) => Next::PageElsewhere(next),
                 };
                 self.send(page.builder.take(), 1, after, &permit).await?;
-                Ok(next.filter(|_| here))
+                Ok(next.filter(|_| goes_on))
             }
             Err(error) => {
                 // The page itself is good, unless it is the one before it once more.
                 let repeated = page.seen > 0 && cursor.digest == Some(seen.digest);
                 if !repeated {
-                    let here = Next::SamePage(at.cloned(), page.progress(resume.restarts));
-                    self.send(page.builder.take(), 0, here, &permit).await?;
+                    self.send_part(&mut page, &here).await?;
                 }
                 Err(error.into())
             }
         }
+    }
+
+    /// Takes bytes of the body into the page, and sends the parts that are full.
+    async fn take(
+        &mut self,
+        splitter: &mut RecordSplitter,
+        bytes: &[u8],
+        page: &mut Page,
+        here: &Here<'_>,
+    ) -> Result<(), Stop> {
+        let node = self.fetch.node();
+        if node.computes() {
+            for slice in bytes.chunks(COMPUTED_SLICE_BYTES) {
+                let mut waiting = VecDeque::new();
+                splitter.push(slice, &mut |record| waiting.push_back(record.to_vec()))?;
+                self.compute(page, waiting, here).await?;
+            }
+            return Ok(());
+        }
+        let slice_bytes = (SLICE_BYTES / node.children.len().max(1)).max(LEAST_SLICE_BYTES);
+        for slice in bytes.chunks(slice_bytes) {
+            splitter.push(slice, &mut |record| page.record(record))?;
+            if page.changed {
+                return Err(Stop::Changed);
+            }
+            if page.builder.bytes() >= PART_BYTES {
+                self.send_part(page, here).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a record that is the body itself.
+    async fn take_whole(
+        &mut self,
+        record: Vec<u8>,
+        page: &mut Page,
+        here: &Here<'_>,
+    ) -> Result<(), Stop> {
+        if self.fetch.node().computes() {
+            return self.compute(page, VecDeque::from([record]), here).await;
+        }
+        page.record(&record);
+        Ok(())
+    }
+
+    /// Sends what the page has so far; it goes on after that.
+    async fn send_part(&mut self, page: &mut Page, here: &Here<'_>) -> Result<(), Stop> {
+        let next = Next::SamePage(here.at.cloned(), page.progress(here.resume.restarts));
+        self.send(page.builder.take(), 0, next, here.permit).await
     }
 
     /// Takes records that are computed over into the page, a turn at a time: parts are sent as they are full or old, and
@@ -374,7 +409,7 @@ impl Reader {
     async fn compute(
         &mut self,
         page: &mut Page,
-        waiting: &mut VecDeque<Vec<u8>>,
+        mut waiting: VecDeque<Vec<u8>>,
         here: &Here<'_>,
     ) -> Result<(), Stop> {
         while !waiting.is_empty() {
@@ -397,8 +432,7 @@ impl Reader {
             let is_new = page.seen > page.skip;
             let is_due = page.builder.bytes() >= PART_BYTES || page.since.elapsed() >= PART_TIME;
             if is_new && is_due {
-                let next = Next::SamePage(here.at.cloned(), page.progress(here.resume.restarts));
-                self.send(page.builder.take(), 0, next, here.permit).await?;
+                self.send_part(page, here).await?;
                 page.since = Instant::now();
             }
             tokio::task::yield_now().await;
