@@ -169,6 +169,29 @@ async fn an_answer_that_drips_is_cut_at_the_deadline() {
 }
 
 #[tokio::test]
+async fn the_time_that_the_reader_takes_is_not_taken_off_the_servers() {
+    const TIMEOUT: Duration = Duration::from_millis(500);
+    let server = Server::start(|mut stream, _| async move {
+        let first = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nabc";
+        stream.write_all(first).await.ok();
+        stream.flush().await.ok();
+        // A piece of its own.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stream.write_all(b"def").await.ok();
+    })
+    .await;
+    let mut request = get(&server.url("/"));
+    request.timeout = TIMEOUT;
+    let sent = server.client().send(request, Redirects::None, MIB).await;
+    let mut response = sent.expect("a head in time");
+    let first = response.chunk().await.expect("a piece").expect("no end");
+    // The reader is at something else.
+    tokio::time::sleep(TIMEOUT * 2).await;
+    let rest = read_all(&mut response).await.expect("the rest");
+    assert_eq!([&first[..], &rest].concat(), b"abcdef");
+}
+
+#[tokio::test]
 async fn a_silent_server_is_cut_at_the_deadline() {
     let server = Server::start(|stream, _| async move {
         let _stream = stream;

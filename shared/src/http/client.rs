@@ -125,7 +125,7 @@ impl Outbound {
         &self.inner.policy
     }
 
-    /// Sends; `request.timeout` bounds the whole exchange, reading of the body included.
+    /// Sends; `request.timeout` bounds the whole exchange, waiting for pieces of the body included.
     ///
     /// # Errors
     /// See [`OutboundErrorKind`].

@@ -1,4 +1,4 @@
-//! An answer whose body is read piece by piece, under the deadline of its request.
+//! An answer whose body is read piece by piece, within the time that its request has.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::{OutboundError, OutboundErrorKind};
 
-/// An answer whose body is read piece by piece, under the request's deadline.
+/// An answer whose body is read piece by piece. The request's time is that of the other side: it passes up to the head of the
+/// answer and while a piece is waited for, not while the reader is busy with the pieces before.
 #[derive(Debug)]
 pub struct Response {
     pub status: http::StatusCode,
@@ -15,8 +16,9 @@ pub struct Response {
     /// From the start of the exchange to the head of the answer.
     pub elapsed: Duration,
     body: Body,
-    started: Instant,
     timeout: Duration,
+    /// What is left of it.
+    left: Duration,
     max_body_bytes: u64,
     read: u64,
 }
@@ -37,13 +39,14 @@ impl Response {
         timeout: Duration,
         max_body_bytes: u64,
     ) -> Self {
+        let elapsed = started.elapsed();
         Self {
             status: answer.status(),
             headers: std::mem::take(answer.headers_mut()),
-            elapsed: started.elapsed(),
+            elapsed,
             body: Body::Open(Box::new(answer)),
-            started,
             timeout,
+            left: timeout.saturating_sub(elapsed),
             max_body_bytes,
             read: 0,
         }
@@ -111,13 +114,14 @@ impl Response {
                 ));
             }
         };
-        let deadline = self.started + self.timeout;
+        let began = Instant::now();
         // A body that is always ready never waits, so the timer alone would not cut it.
-        let next = if Instant::now() < deadline {
-            tokio::time::timeout_at(deadline, answer.chunk()).await.ok()
-        } else {
+        let next = if self.left.is_zero() {
             None
+        } else {
+            tokio::time::timeout(self.left, answer.chunk()).await.ok()
         };
+        self.left = self.left.saturating_sub(began.elapsed());
         match next {
             Some(Ok(Some(piece))) => {
                 self.read += piece.len() as u64;
