@@ -1,17 +1,19 @@
 //! Lanes, claims, leases: the queue's scripts against a real Redis.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use redis::AsyncCommands;
 use shared::{
     ids::EnvironmentId,
     model::token::EnvironmentLimits,
+    queue::{ClaimLoop, LeaseKeeper},
     store::{
         Store,
         queue::{Claim, CountsAs, Held, LEASE, Queue},
     },
     testing,
 };
+use tokio_util::sync::CancellationToken;
 
 const QUEUE: Queue = Queue::Deliveries;
 
@@ -537,6 +539,32 @@ async fn an_idle_worker_is_woken_by_the_next_push() {
     assert_eq!(again.expect("a message").as_deref(), Some("deliveries"));
     let more = futures::FutureExt::now_or_never(messages.next());
     assert_eq!(more, None, "one message for one idle queue");
+}
+
+#[tokio::test]
+async fn what_a_stopping_process_has_claimed_and_not_begun_is_ready_again_while_it_finishes_something_else()
+ {
+    let store = testing::redis::store();
+    push(&store, "a", 8, &["1", "2", "3"]).await;
+    let stop = CancellationToken::new();
+    let claims = ClaimLoop {
+        store: store.clone(),
+        queue: QUEUE,
+        slots: 8,
+        keeper: LeaseKeeper::default(),
+        wake: Arc::default(),
+        stop: stop.clone(),
+        crashed: CancellationToken::new(),
+    };
+    let (arrivals, ended) = claims.spawn();
+    // It begins the first one, which takes for ever.
+    let first = std::future::poll_fn(|cx| arrivals.lock().poll_recv(cx)).await;
+    let first = first.expect("a task");
+    stop.cancel();
+    ended.await.expect("the loop ends");
+    let claimed = claim(&store, 8).await;
+    assert_eq!(ids(&claimed), ["2", "3"]);
+    assert_eq!(first.claim.id, "1");
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! Our queues as an apalis [`Backend`]: the only file here that names apalis.
 //!
 //! A claim loop in a task of its own fills a bounded channel; `poll_next` drains
-//! it, so that no Redis error reaches the worker as the end of its stream.
-//! `poll_close` hands claimed but unstarted tasks back. apalis needs no
+//! it, so that no Redis error reaches the worker as the end of its stream. When the
+//! process stops, the loop hands claimed but unstarted tasks back, at once: `poll_close`,
+//! which apalis calls once nothing is in work any more, only waits for that. apalis needs no
 //! acknowledgement from us: a task is completed by the script of its last step.
 
 use std::{
@@ -17,18 +18,17 @@ use apalis_core::{
     task::{Task, task_id::RandomId},
     worker::context::WorkerContext,
 };
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::layer::util::Identity;
 
-use super::{ClaimLoop, Leased};
-use crate::store::{Store, queue::Queue};
+use super::{Arrivals, ClaimLoop, Leased};
+use crate::store::queue::Queue;
 
 /// One queue of this process, for `WorkerBuilder::backend`.
 pub struct QueueBackend {
-    store: Store,
     queue: Queue,
-    claimed: mpsc::Receiver<Leased>,
+    claimed: Arrivals,
     claim_loop: Option<JoinHandle<()>>,
     /// Ends the claim loop.
     stop: CancellationToken,
@@ -39,12 +39,11 @@ impl QueueBackend {
     /// Starts claiming at once.
     #[must_use]
     pub fn new(mut claims: ClaimLoop) -> Self {
-        let (store, queue) = (claims.store.clone(), claims.queue);
+        let queue = claims.queue;
         let stop = claims.stop.child_token();
         claims.stop = stop.clone();
         let (claimed, claim_loop) = claims.spawn();
         Self {
-            store,
             queue,
             claimed,
             claim_loop: Some(claim_loop),
@@ -72,7 +71,7 @@ impl Backend for QueueBackend {
         _: &WorkerContext,
     ) -> Poll<Option<Result<Task<Leased>, Infallible>>> {
         // The end of the channel means that the process is stopping; the worker learns that from its own shutdown.
-        match self.claimed.poll_recv(cx) {
+        match self.claimed.lock().poll_recv(cx) {
             Poll::Ready(Some(leased)) => Poll::Ready(Some(Ok(Task::new(leased)))),
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
@@ -84,23 +83,10 @@ impl Backend for QueueBackend {
         _: &WorkerContext,
     ) -> Poll<Result<(), Infallible>> {
         let closing = self.closing.get_or_insert_with(|| {
-            let mut unstarted = Vec::new();
-            self.claimed.close();
-            while let Ok(leased) = self.claimed.try_recv() {
-                unstarted.push(leased);
-            }
-            let (store, queue) = (self.store.clone(), self.queue);
-            // A claim that is under way may bring more: the loop hands that back itself, before it ends.
+            let queue = self.queue;
             self.stop.cancel();
             let claim_loop = self.claim_loop.take();
             Box::pin(async move {
-                // In reverse, since each goes to the front of its lane.
-                for leased in unstarted.into_iter().rev() {
-                    let claim = &leased.claim;
-                    if let Err(error) = store.hand_back(queue, &claim.id, &claim.token).await {
-                        tracing::warn!(task.id = %claim.id, error = %error, "a task is left to its lease");
-                    }
-                }
                 if let Some(Err(error)) = futures::future::OptionFuture::from(claim_loop).await {
                     tracing::error!(queue = queue.name(), error = %error, "the claim loop crashed");
                 }

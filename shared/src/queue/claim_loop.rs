@@ -1,6 +1,9 @@
 //! Takes tasks from a queue as slots become free.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     sync::{Notify, Semaphore, mpsc},
@@ -34,6 +37,26 @@ pub struct Leased {
     pub slot: Arc<Slot>,
 }
 
+/// Where claimed tasks arrive. Shared, since what nobody has taken when the process stops is handed back by the loop.
+#[derive(Clone)]
+pub struct Arrivals(Arc<Mutex<mpsc::Receiver<Leased>>>);
+
+impl Arrivals {
+    /// For whoever starts them; no call waits while it holds this.
+    pub fn lock(&self) -> MutexGuard<'_, mpsc::Receiver<Leased>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes all that are there; no more arrive.
+    fn close(&self) -> Vec<Claim> {
+        let mut arrived = self.lock();
+        arrived.close();
+        std::iter::from_fn(|| arrived.try_recv().ok())
+            .map(|leased| leased.claim)
+            .collect()
+    }
+}
+
 /// Claims for one queue of this process.
 pub struct ClaimLoop {
     pub store: Store,
@@ -43,19 +66,30 @@ pub struct ClaimLoop {
     pub keeper: LeaseKeeper,
     pub wake: Arc<Notify>,
     pub stop: CancellationToken,
+    /// Cancelled should the loop end though it isn't to stop.
+    pub crashed: CancellationToken,
 }
 
 impl ClaimLoop {
-    /// Starts the loop; claimed tasks arrive at the receiver, never more than there are slots. It ends, with a claim that is
-    /// under way, soon after `stop`.
+    /// Starts the loop; claimed tasks arrive, never more than there are slots. Soon after `stop` it hands back what has arrived
+    /// and nobody has taken, and ends: others needn't wait for what this process is still at.
     #[must_use]
-    pub fn spawn(self) -> (mpsc::Receiver<Leased>, JoinHandle<()>) {
+    pub fn spawn(self) -> (Arrivals, JoinHandle<()>) {
         let (sender, receiver) = mpsc::channel(self.slots.max(1));
-        let ended = tokio::spawn(self.run(sender));
-        (receiver, ended)
+        let arrivals = Arrivals(Arc::new(Mutex::new(receiver)));
+        let untaken = arrivals.clone();
+        let crashed = self.crashed.clone().drop_guard();
+        let ended = tokio::spawn(async move {
+            self.run(sender).await;
+            self.hand_back(untaken.close()).await;
+            if self.stop.is_cancelled() {
+                crashed.disarm();
+            }
+        });
+        (arrivals, ended)
     }
 
-    async fn run(self, sender: mpsc::Sender<Leased>) {
+    async fn run(&self, sender: mpsc::Sender<Leased>) {
         let slots = Arc::new(Semaphore::new(self.slots));
         let waiting_room = Arc::new(Semaphore::new(WAITING_PLACES));
         let mut outage = Outage::of(format!("claiming {}", self.queue.name()));
@@ -88,8 +122,10 @@ impl ClaimLoop {
                     token = Ulid::generate().to_string();
                     outage.over();
                     let found = claimed.tasks.len();
-                    let mut tasks = claimed.tasks.into_iter();
-                    while let Some(claim) = tasks.next() {
+                    if self.stop.is_cancelled() {
+                        return self.hand_back(claimed.tasks).await;
+                    }
+                    for claim in claimed.tasks {
                         let lease = self.keeper.hold(self.queue, &claim.id, &claim.token);
                         self.measure(&claim);
                         let Some(slot) = permits.pop() else { break };
@@ -98,10 +134,8 @@ impl ClaimLoop {
                             lease,
                             slot: Arc::new(Slot::new(slot, waiting_room.clone())),
                         };
-                        // The process is stopping: what was claimed meanwhile needn't wait for its lease.
-                        if let Err(unsent) = sender.send(leased).await {
-                            let unsent = std::iter::once(unsent.0.claim).chain(tasks);
-                            self.hand_back(unsent.collect()).await;
+                        // There is room for all that have a slot. The receiver goes with the worker, which stops then.
+                        if sender.send(leased).await.is_err() {
                             return;
                         }
                     }

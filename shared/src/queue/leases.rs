@@ -55,7 +55,10 @@ impl LeaseKeeper {
             token: token.to_owned(),
             lost: lost.clone(),
         };
-        self.entries().insert(key.clone(), entry);
+        // A task that was taken from this process and comes back to it: what is still at it has lost its lease.
+        if let Some(before) = self.entries().insert(key.clone(), entry) {
+            before.lost.cancel();
+        }
         Lease {
             key,
             token: token.to_owned(),

@@ -14,7 +14,7 @@ mod slot;
 pub mod task;
 mod wake;
 
-pub use claim_loop::{ClaimLoop, Leased};
+pub use claim_loop::{Arrivals, ClaimLoop, Leased};
 pub use leases::{EXTEND_EVERY, Lease, LeaseKeeper};
 pub use slot::{Slot, WAITING_PLACES};
 pub use wake::WakeListener;
