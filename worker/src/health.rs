@@ -21,6 +21,16 @@ const MAX_CONNECTIONS: usize = 64;
 /// A Redis that answers later than this counts as away.
 const READY_DEADLINE: Duration = Duration::from_secs(2);
 
+/// What `/readyz` looks at.
+#[derive(Clone)]
+pub struct Probed {
+    pub store: Store,
+    /// Cancelled once the worker takes tasks.
+    pub claims: CancellationToken,
+    /// Cancelled once it takes no more.
+    pub draining: CancellationToken,
+}
+
 /// The running endpoint.
 pub struct Health {
     server: JoinHandle<()>,
@@ -28,13 +38,13 @@ pub struct Health {
     upkeep: JoinHandle<()>,
 }
 
-/// Listens until `stop`.
+/// Listens until `stop`, which comes when the worker has drained: until then somebody may want to know how far it is.
 ///
 /// # Errors
 /// The address is taken, or metrics were set up twice in a way that can't work.
 pub async fn start(
     settings: &Settings,
-    store: Store,
+    probed: Probed,
     stop: CancellationToken,
 ) -> anyhow::Result<Health> {
     let metrics = metrics_handle().context("metrics can't be collected")?;
@@ -49,7 +59,7 @@ pub async fn start(
         listener,
         MAX_CONNECTIONS,
         stop,
-        move |request| answer(request, store.clone(), metrics.clone()),
+        move |request| answer(request, probed.clone(), metrics.clone()),
     ));
     Ok(Health { server, upkeep })
 }
@@ -67,7 +77,7 @@ impl Health {
 
 async fn answer(
     request: Request<Incoming>,
-    store: Store,
+    probed: Probed,
     metrics: MetricsHandle,
 ) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
@@ -75,12 +85,9 @@ async fn answer(
     }
     match request.uri().path() {
         "/livez" => text(StatusCode::OK, "ok\n"),
-        "/readyz" => match tokio::time::timeout(READY_DEADLINE, store.ping()).await {
-            Ok(Ok(())) => text(StatusCode::OK, "ok\n"),
-            _ => text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Redis can't be reached, or takes no steps\n",
-            ),
+        "/readyz" => match obstacle(&probed).await {
+            None => text(StatusCode::OK, "ok\n"),
+            Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, reason),
         },
         "/metrics" => {
             let mut response = Response::new(Full::from(metrics.render()));
@@ -93,6 +100,21 @@ async fn answer(
             "there are /livez, /readyz and /metrics\n",
         ),
     }
+}
+
+/// Why the worker takes no tasks; `None`: it does.
+async fn obstacle(probed: &Probed) -> Option<&'static str> {
+    if probed.draining.is_cancelled() {
+        return Some("the worker is stopping\n");
+    }
+    let pinged = tokio::time::timeout(READY_DEADLINE, probed.store.ping()).await;
+    if !matches!(pinged, Ok(Ok(()))) {
+        return Some("Redis can't be reached, or takes no steps\n");
+    }
+    if !probed.claims.is_cancelled() {
+        return Some("the worker is starting\n");
+    }
+    None
 }
 
 fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {

@@ -21,21 +21,31 @@ use shared::{
     seal::Sealer,
     store::{Outage, Store, StoreError, attempts::attempt_log, queue::Queue},
 };
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{context::Context, cron, executor::Executor, health, maintenance};
+use crate::{
+    context::Context,
+    cron,
+    executor::Executor,
+    health::{self, Probed},
+    maintenance,
+};
 
 /// Runs started at once by one process; starting one is a few calls to Redis.
 const RUN_SLOTS: usize = 8;
 /// Handing back after the drain budget takes no longer than this.
 const HAND_BACK: Duration = Duration::from_secs(5);
+/// What runs beside the tasks ends within this, or is cut off: a call to Redis that hangs takes as long.
+const HELPERS_END: Duration = Duration::from_secs(5);
 /// Between looks at a Redis that isn't there yet.
 const BOOT_RETRY: Duration = Duration::from_secs(1);
 
 /// Works until `shutdown`, then drains.
 ///
 /// # Errors
-/// Settings that can't be used, a Redis whose settings risk data, a listen address that is taken.
+/// Settings that can't be used, a Redis whose settings risk data, a listen address that is taken. A part of the worker that
+/// crashed, once the rest is drained: half a worker would hold tasks that nobody looks after.
 pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
     let policy =
         TargetPolicy::new(&settings.allow_targets, settings.allow_http).map_err(|faults| {
@@ -46,7 +56,14 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
         Sealer::new(settings.master_key.expose()).context("the master key can't be used")?;
     let catalog = Catalog::new(documents(settings.integrations_dir.as_deref())?)?;
     let store = Store::open(settings.redis_url.expose(), &settings.key_prefix)?;
-    let health = health::start(&settings, store.clone(), shutdown.clone()).await?;
+    let background = CancellationToken::new();
+    let probed = Probed {
+        store: store.clone(),
+        claims: CancellationToken::new(),
+        draining: shutdown.clone(),
+    };
+    let claims = probed.claims.clone();
+    let health = health::start(&settings, probed, background.clone()).await?;
     let Some(was_away) = await_store(&store, &shutdown).await? else {
         return Ok(());
     };
@@ -63,10 +80,10 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
         shutdown.clone(),
     );
     let context = Arc::new(context);
-    let background = CancellationToken::new();
     let keeper = LeaseKeeper::default();
     let wake = WakeListener::default();
-    let mut helpers = tokio::task::JoinSet::new();
+    let mut helpers = JoinSet::new();
+    let crashed = CancellationToken::new();
     {
         let (store, keeper, stop) = (store.clone(), keeper.clone(), background.clone());
         helpers.spawn(async move { keeper.run(&store, stop).await });
@@ -78,6 +95,10 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
         let (store, stop) = (context.store.clone(), shutdown.clone());
         helpers.spawn(async move { maintenance::run(&store, was_away, stop).await });
         helpers.spawn(cron::run(context.clone(), shutdown.clone()));
+        let (crashed, stop) = (crashed.clone(), shutdown.clone());
+        helpers.spawn(async move {
+            stop.run_until_cancelled(crashed.cancelled()).await;
+        });
     }
 
     let abandon = CancellationToken::new();
@@ -95,7 +116,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
             abandon: abandon.clone(),
         };
         let (store, keeper, wake) = (store.clone(), keeper.clone(), wake.of(queue));
-        let stop = shutdown.clone();
+        let (stop, crashed) = (shutdown.clone(), crashed.clone());
         monitor = monitor.register(move |_| {
             let claims = ClaimLoop {
                 store: store.clone(),
@@ -104,6 +125,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
                 keeper: keeper.clone(),
                 wake: wake.clone(),
                 stop: stop.clone(),
+                crashed: crashed.clone(),
             };
             WorkerBuilder::new(queue.name())
                 .backend(QueueBackend::new(claims))
@@ -112,27 +134,60 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
                 .build(handle)
         });
     }
+    claims.cancel();
     tracing::info!(
         fetches = concurrency.fetches,
         deliveries = concurrency.deliveries,
         version = env!("CARGO_PKG_VERSION"),
         "the worker is ready"
     );
-    let drain = drain(shutdown.clone(), abandon, settings.drain);
     let stop = shutdown.clone();
     let work = monitor.run_with_signal(async move {
         stop.cancelled().await;
         Ok(())
     });
-    tokio::select! {
-        ended = work => ended.context("the workers ended")?,
-        () = drain => tracing::warn!("the drain budget is used up; what could not be handed back is left to its lease"),
+    let drain = drain(shutdown.clone(), abandon, settings.drain);
+    tokio::pin!(work, drain);
+    let mut crash = None;
+    loop {
+        tokio::select! {
+            ended = &mut work => {
+                ended.context("the workers ended")?;
+                break;
+            }
+            () = &mut drain => {
+                tracing::warn!("the drain budget is used up; what could not be handed back is left to its lease");
+                break;
+            }
+            reason = first_crash(&mut helpers, &shutdown), if crash.is_none() => {
+                tracing::error!(reason, "a part of the worker crashed; it stops");
+                crash = Some(reason);
+                shutdown.cancel();
+            }
+        }
     }
     background.cancel();
-    while helpers.join_next().await.is_some() {}
+    let ended = async { while helpers.join_next().await.is_some() {} };
+    if tokio::time::timeout(HELPERS_END, ended).await.is_err() {
+        tracing::warn!("what runs beside the tasks doesn't end; it is cut off");
+    }
     health.stopped().await;
     tracing::info!("the worker has stopped");
-    Ok(())
+    crash.map_or(Ok(()), |reason| {
+        Err(anyhow::anyhow!("a part of the worker crashed: {reason}"))
+    })
+}
+
+/// Waits for a helper that ends though the process isn't to stop, and gives the reason.
+async fn first_crash(helpers: &mut JoinSet<()>, shutdown: &CancellationToken) -> String {
+    while let Some(ended) = helpers.join_next().await {
+        match ended {
+            Err(error) => return error.to_string(),
+            Ok(()) if !shutdown.is_cancelled() => return "it ended".to_owned(),
+            Ok(()) => {}
+        }
+    }
+    std::future::pending().await
 }
 
 async fn handle(leased: Leased, executor: Data<Executor>) {
