@@ -40,7 +40,10 @@ pub const OBJECT_TTL: Duration = Duration::from_secs(1);
 const BODIES_AT_ONCE: usize = 64;
 /// How long an unused run stays in memory.
 const RUN_IDLE: Duration = Duration::from_mins(1);
-const MAX_RUNS: u64 = 1_000;
+/// Runs kept, by the bytes of what they were started with: one may hold a long list to loop over.
+const MAX_RUN_BYTES: u64 = 16 * 1024 * 1024;
+/// What a small one counts as, so that there are some thousand at most.
+const LEAST_RUN_BYTES: usize = 16 * 1024;
 const MAX_INTEGRATIONS: u64 = 200;
 const MAX_OBJECTS: u64 = 10_000;
 
@@ -81,6 +84,8 @@ pub struct LoadedRun {
     pub previous: Vec<Option<Timestamp>>,
     /// `{{run.…}}`
     pub scope: Value,
+    /// What it was started with, in bytes of JSON.
+    bytes: u32,
 }
 
 /// A run, as far as its deliveries need it.
@@ -148,7 +153,8 @@ impl Context {
             catalog,
             retention_days,
             runs: Cache::builder()
-                .max_capacity(MAX_RUNS)
+                .max_capacity(MAX_RUN_BYTES)
+                .weigher(|_, run: &Arc<LoadedRun>| run.bytes)
                 .time_to_idle(RUN_IDLE)
                 .build(),
             integrations: Cache::new(MAX_INTEGRATIONS),
@@ -286,7 +292,9 @@ impl Context {
             None => Vec::new(),
         };
         let scope = json!({"id": spec.id, "started_at": started_at});
+        let bytes = serde_json::to_vec(&spec).map_or(usize::MAX, |json| json.len());
         Ok(Some(LoadedRun {
+            bytes: u32::try_from(bytes.max(LEAST_RUN_BYTES)).unwrap_or(u32::MAX),
             spec,
             plan,
             integration,

@@ -9,7 +9,7 @@ use metrics::gauge;
 use shared::{
     failure::FailurePoint,
     queue::EXTEND_EVERY,
-    store::{FULL_SHARE, Outage, Store, StoreResult, queue::Queue},
+    store::{FULL_SHARE, Outage, Store, StoreError, StoreResult, queue::Queue},
     telemetry::metrics as names,
 };
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,7 @@ pub async fn run(store: &Store, was_away: bool, stop: CancellationToken) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut outage = Outage::of("maintenance");
     let mut fullness = Fullness::default();
+    let mut is_away = false;
     let mut rescue_from = Instant::now();
     if was_away {
         rescue_from += EXTEND_EVERY;
@@ -41,8 +42,10 @@ pub async fn run(store: &Store, was_away: bool, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let rescues = !outage.is_on() && Instant::now() >= rescue_from;
-        match pass(store, rescues, &mut fullness).await {
+        let rescues = !is_away && Instant::now() >= rescue_from;
+        let passed = pass(store, rescues, &mut fullness).await;
+        is_away = matches!(passed, Err(StoreError::Unavailable(_)));
+        match passed {
             Ok(()) => {
                 if outage.over().is_some_and(|lasted| lasted > LONG_OUTAGE) {
                     rescue_from = Instant::now() + EXTEND_EVERY;
@@ -85,6 +88,24 @@ async fn pass(store: &Store, rescues: bool, fullness: &mut Fullness) -> StoreRes
     if rescues {
         rescue(store).await?;
     }
+    for run in store.runs().fail_overdue(OVERDUE_AT_ONCE).await? {
+        tracing::warn!(run.id = run, "a run lasted longer than it may, and failed");
+    }
+    let expired = store.runs().prune().await?;
+    if expired > 0 {
+        tracing::debug!(
+            runs = expired,
+            "expired runs left the list of their environment"
+        );
+    }
+    let unparked = store.unpark().await?;
+    if unparked > 0 {
+        tracing::info!(tasks = unparked, "parked fetches go on");
+    }
+    measure(store).await
+}
+
+async fn measure(store: &Store) -> StoreResult<()> {
     for queue in Queue::ALL {
         let measured = store.queue_gauges(queue).await?;
         let name = queue.name();
@@ -104,20 +125,6 @@ async fn pass(store: &Store, rescues: bool, fullness: &mut Fullness) -> StoreRes
     gauge!(names::UNDELIVERED_BYTES).set(store.undelivered_bytes().await? as f64);
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     gauge!(names::DROPPED_EVENTS).set(store.dropped_events().await? as f64);
-    for run in store.runs().fail_overdue(OVERDUE_AT_ONCE).await? {
-        tracing::warn!(run.id = run, "a run lasted longer than it may, and failed");
-    }
-    let expired = store.runs().prune().await?;
-    if expired > 0 {
-        tracing::debug!(
-            runs = expired,
-            "expired runs left the list of their environment"
-        );
-    }
-    let unparked = store.unpark().await?;
-    if unparked > 0 {
-        tracing::info!(tasks = unparked, "parked fetches go on");
-    }
     Ok(())
 }
 

@@ -304,11 +304,11 @@ impl Store {
     /// # Errors
     /// [`super::StoreError::Unavailable`].
     pub async fn undelivered_bytes(&self) -> StoreResult<u64> {
-        let bytes: Option<u64> = self
+        let bytes: Option<i64> = self
             .connection()
             .get(self.keys().join(&["undelivered_bytes"]))
             .await?;
-        Ok(bytes.unwrap_or(0))
+        Ok(bytes.unwrap_or(0).max(0).unsigned_abs())
     }
 
     /// Events that belong to no run and that full outboxes did not take, since the store was made.

@@ -69,6 +69,7 @@ fn refusals(answer: &[u8], batch: &Batch) -> Refusals {
     };
     let end = batch.first_seq + batch.records;
     let mut refused = BTreeMap::new();
+    let mut nameless = 0;
     for failed in failed
         .as_ref()
         .and_then(Value::as_array)
@@ -76,7 +77,7 @@ fn refusals(answer: &[u8], batch: &Batch) -> Refusals {
         .flatten()
     {
         let Some(seq) = failed.get("seq").and_then(whole_number) else {
-            tracing::warn!(event.id = %batch.event, "a failed record that the receiver names has no `seq`; it counts as accepted");
+            nameless += 1;
             continue;
         };
         if (batch.first_seq..end).contains(&seq) {
@@ -85,6 +86,9 @@ fn refusals(answer: &[u8], batch: &Batch) -> Refusals {
             let reason = reason.unwrap_or(NO_REASON).chars().take(MAX_REASON);
             refused.entry(seq).or_insert_with(|| reason.collect());
         }
+    }
+    if nameless > 0 {
+        tracing::warn!(event.id = %batch.event, records = nameless, "failed records that the receiver names have no `seq`; they count as accepted");
     }
     let refused = refused.into_iter();
     Refusals::Of(

@@ -314,8 +314,11 @@ impl Redriving<'_> {
     async fn switch_off_if_dead(&self, webhook: &Target, reason: &str) -> Result<(), LoadError> {
         let (store, id) = (&self.context.store, self.redrive().webhook_id);
         let health = until_available(|| store.webhook_health(id)).await?;
-        let since = health.failing_since.unwrap_or_else(Timestamp::now);
-        if Timestamp::now().since(since) >= DISABLED_AFTER {
+        let Some(since) = health.failing_since else {
+            return Ok(());
+        };
+        let now = Timestamp(until_available(|| store.now_ms()).await?);
+        if now.since(since) >= DISABLED_AFTER {
             webhook::switch_off_dead(self.context, &self.source, webhook, reason).await?;
         }
         Ok(())
