@@ -78,6 +78,7 @@ fn run(command: Command, settings: Settings) -> anyhow::Result<()> {
     }
     if matches!(command, Command::Serve) {
         shared::telemetry::init(&settings).context("logging can't be set up")?;
+        shared::open_files::raise_limit();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -22,6 +22,7 @@ pub mod http;
 pub mod ids;
 pub mod integration;
 pub mod model;
+pub mod open_files;
 pub mod plan;
 pub mod queue;
 pub mod seal;

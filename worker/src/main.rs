@@ -74,6 +74,7 @@ fn load(arguments: &Arguments) -> anyhow::Result<Settings> {
 
 fn run(settings: Settings) -> anyhow::Result<()> {
     shared::telemetry::init(&settings).context("logging can't be set up")?;
+    shared::open_files::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
