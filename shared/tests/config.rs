@@ -120,6 +120,15 @@ fn the_environment_and_the_file_write_the_same_values_differently() {
 }
 
 #[test]
+fn what_callers_of_the_api_keep_in_their_shell_is_no_fault() {
+    let settings = load(&[
+        ("SYNCLINE_URL", "http://127.0.0.1:8080"),
+        ("SYNCLINE_TOKEN", "a-token"),
+    ]);
+    assert_eq!(settings.origin("listen"), Some(&Origin::Default));
+}
+
+#[test]
 fn all_faults_of_all_layers_are_reported_at_once() {
     let mut sources = Sources::from_environment([
         ("SYNCLINE_LISTEN", "8080"),

@@ -34,6 +34,8 @@ pub const NAMES: [&str; 14] = [
 
 /// Variables of our prefix that tests of the project use; no settings.
 const TEST_PREFIX: &str = "SYNCLINE_TEST_";
+/// What callers of the API keep in their shell, as the README and `syncline dev` have it; no settings of the programs.
+const CLIENT_VARIABLES: [&str; 2] = ["SYNCLINE_URL", "SYNCLINE_TOKEN"];
 
 /// Where a value is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +86,7 @@ pub(super) fn merge(sources: &Sources, faults: &mut SettingsFaults) -> Layers {
         if value.is_empty()
             || variable_name == CONFIG_VARIABLE
             || variable_name.starts_with(TEST_PREFIX)
+            || CLIENT_VARIABLES.contains(&variable_name.as_str())
             || is_service_link(rest, value)
         {
             continue;
