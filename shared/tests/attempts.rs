@@ -250,6 +250,33 @@ async fn a_log_expires_with_the_retention_and_can_be_forgotten() {
 }
 
 #[tokio::test]
+async fn attempts_past_the_retention_go_when_the_next_one_of_their_webhook_is_written() {
+    let store = testing::redis::store();
+    let webhook = WebhookId::generate();
+    let mut connection = store.connection();
+    let of = |outcome| store.keys().attempts(webhook, outcome);
+    let days_ago = |days: i64| Timestamp::now().0 - days * 24 * 3600 * 1000;
+    let retention = i64::from(RETENTION_DAYS);
+    // Entries are named after their time.
+    for (outcome, days) in [
+        (AttemptOutcome::Failed, retention + 1),
+        (AttemptOutcome::Failed, retention - 1),
+        (AttemptOutcome::Delivered, retention + 1),
+    ] {
+        let json = serde_json::to_string(&attempt(webhook, outcome, 1)).expect("JSON");
+        let id = format!("{}-0", days_ago(days));
+        let added: String = connection
+            .xadd(of(outcome), id, &[("attempt", json)])
+            .await
+            .expect("added");
+        assert!(!added.is_empty());
+    }
+    write(&store, &[attempt(webhook, AttemptOutcome::Delivered, 2)]).await;
+    let (found, _) = all(&store, webhook, &AttemptFilter::default(), 50).await;
+    assert_eq!(numbers(&found), [2, 1]);
+}
+
+#[tokio::test]
 async fn what_was_noted_is_written_before_the_writer_stops() {
     let store = testing::redis::store();
     let webhook = WebhookId::generate();

@@ -3,15 +3,16 @@
 //!
 //! State: two streams a webhook, the newest [`KEPT_DELIVERED`] attempts that
 //! succeeded and the newest [`KEPT_FAILED`] that didn't, so that successes don't push
-//! failures out. An entry is one [`AttemptRecord`] as JSON. A stream expires when
-//! nothing was written to it for the retention time, and goes with its webhook; what a
+//! failures out. An entry is one [`AttemptRecord`] as JSON. Entries past the retention
+//! time go when the next attempt of their webhook is written, and a stream to which
+//! nothing was written for that long goes by itself. Both go with their webhook; what a
 //! worker still writes then, about a delivery that was under way, expires too.
 //!
 //! The log proves nothing and holds up nothing: [`AttemptLog::note`] never waits, and
 //! an attempt that can't be written (the queue to the writer is full, Redis is away or
 //! full) is counted in `syncline_lost_attempts_total` and forgotten.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use metrics::counter;
 use redis::{
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Outage, Page, PageRequest, Store, StoreError, StoreResult, queue::millis};
 use crate::{
+    clock::Timestamp,
     failure::FailurePoint,
     ids::{EventId, RunId, WebhookId},
     model::attempt::{AttemptOutcome, AttemptRecord},
@@ -166,6 +168,8 @@ impl Store {
         retention_days: u32,
     ) -> StoreResult<()> {
         let retention_ms = millis(DAY * retention_days);
+        let oldest = Timestamp::now().0.saturating_sub_unsigned(retention_ms);
+        let webhooks: BTreeSet<_> = attempts.iter().map(|attempt| attempt.webhook_id).collect();
         let mut pipeline = redis::pipe();
         for attempt in attempts {
             let key = self.keys().attempts(attempt.webhook_id, attempt.outcome);
@@ -179,6 +183,17 @@ impl Store {
                 .arg(&key)
                 .arg(retention_ms)
                 .ignore();
+        }
+        // Entries are named after the time at which they were written, in ms.
+        for webhook in webhooks {
+            for outcome in [AttemptOutcome::Delivered, AttemptOutcome::Failed] {
+                pipeline
+                    .cmd("XTRIM")
+                    .arg(self.keys().attempts(webhook, outcome))
+                    .arg("MINID")
+                    .arg(oldest)
+                    .ignore();
+            }
         }
         FailurePoint::AttemptsLogged.reach()?;
         let () = pipeline.query_async(&mut self.connection()).await?;
