@@ -521,6 +521,22 @@ async fn a_delay_counts_as_an_attempt_a_crash_or_nothing() {
 }
 
 #[tokio::test]
+async fn a_stream_that_lingers_again_and_again_goes_behind_those_that_came_meanwhile() {
+    let store = testing::redis::store();
+    push(&store, "a", 8, &["1"]).await;
+    for other in ["2", "3"] {
+        let lingering = claim(&store, 1).await.remove(0);
+        assert_eq!(lingering.id, "1");
+        let (token, counts) = (&lingering.token, CountsAs::Nothing);
+        let delayed = store.delay_task(QUEUE, "1", token, LEASE, counts).await;
+        assert_eq!(delayed.expect("an answer"), Held::Done);
+        push(&store, "a", 8, &[other]).await;
+        advance(&store, LEASE).await;
+        assert_eq!(ids(&claim(&store, 1).await), [other]);
+    }
+}
+
+#[tokio::test]
 async fn an_idle_worker_is_woken_by_the_next_push() {
     use futures::StreamExt;
     let store = testing::redis::store();

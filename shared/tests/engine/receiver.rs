@@ -407,6 +407,57 @@ async fn a_webhook_with_a_rate_gets_so_many_requests_a_second_over_all_its_strea
 }
 
 #[tokio::test]
+async fn streams_of_a_webhook_with_a_rate_take_turns() {
+    let mut spec = spec();
+    spec.batch_records = 1;
+    let bench = Bench::running_with(spec).await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    let root = bench.fetch(&claim, 0);
+    let three = || vec![chunk(1, "a"), chunk(1, "b"), chunk(1, "c")];
+    let parents = PageCommit {
+        chunks: three(),
+        children: last_page(&root, 1, true).children,
+        ..page(&root, 0, 3)
+    };
+    bench.commit(&parents).await;
+    assert_eq!(bench.deliver_all().await, ["0 1-1", "0 2-2", "0 3-3"]);
+    let more = PageCommit {
+        chunks: three(),
+        ..page(&root, 1, 3)
+    };
+    bench.commit(&more).await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    let child = bench.fetch(&claim, 1);
+    let lines = PageCommit {
+        chunks: three(),
+        ..last_page(&child, 3, false)
+    };
+    bench.commit(&lines).await;
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        let handle = bench.handle(1, 1).await;
+        let batch = batch_of(bench.take_more(&handle, &[]).await);
+        assert_eq!(bench.settle(&handle, &batch).await, NextBatch::None);
+        streams.push(handle.stream);
+        bench.advance(SECOND).await;
+    }
+    assert_eq!(streams, ["0", "1", "0", "1"]);
+}
+
+#[tokio::test]
+async fn a_pause_that_was_asked_for_ends_the_turns_of_other_streams_too() {
+    let bench = Bench::with_two_streams().await;
+    let (one, other) = (bench.handle(1, 0).await, bench.handle(1, 0).await);
+    let first = batch_of(bench.take_more(&one, &[]).await);
+    let pause = Again::Asked(5 * SECOND);
+    bench.again(&one, &first, pause).await;
+    assert_eq!(bench.take_more(&other, &[]).await, NextBatch::None);
+    assert_eq!(bench.claimable().await, 0);
+    bench.advance(6 * SECOND).await;
+    assert_eq!(bench.claimable().await, 2);
+}
+
+#[tokio::test]
 async fn a_window_lets_further_batches_go_and_settles_them_from_the_first_on() {
     let mut spec = spec();
     spec.batch_records = 2;

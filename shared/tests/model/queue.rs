@@ -15,7 +15,7 @@ use shared::{
 
 use crate::{LEASE_TICKS, TICK, advance, block_on, config};
 
-const QUEUE: Queue = Queue::Deliveries;
+const QUEUE: Queue = Queue::Runs;
 /// In-flight limit of each lane.
 const LIMITS: [u32; 3] = [1, 3, 20];
 /// Environment of each lane.

@@ -35,13 +35,16 @@ if ARGV[6] == '1' then
   end
 end
 
+-- What waited is due before what came meanwhile, but for streams: one that lingers again and again would never let another
+-- one have its turn.
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', q .. ':delayed', '-inf', now, 'LIMIT', 0, MAX_TIMERS)) do
   local key = q .. ':task:' .. id
   local task = redis.call('HMGET', key, 'lane', 'limit', 'attempt', 'rescues', 'body', 'place')
   redis.call('ZREM', q .. ':delayed', id)
   redis.call('DEL', key)
   if task[1] then
-    lane_push(base, queue, task[1], task[6], task[2], { entry_of(id, task[3], task[4], now, task[5]) }, true)
+    lane_push(base, queue, task[1], task[6], task[2], { entry_of(id, task[3], task[4], now, task[5]) },
+      queue ~= 'deliveries')
   end
 end
 for _, lane in ipairs(redis.call('ZRANGEBYSCORE', q .. ':blocked', '-inf', now, 'LIMIT', 0, MAX_TIMERS)) do

@@ -114,7 +114,7 @@ end
 run_settle(base, run, run_key, now)
 
 task.rescues = 0
-local go_on, several = ARGV[11] == '1' and not open, in_flight ~= ''
+local go_on, several = ARGV[11] == '1' and not open and not rests(base, webhook, now), in_flight ~= ''
 if several and not go_on then
   return { 'held' }
 end

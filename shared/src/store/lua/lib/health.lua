@@ -26,7 +26,7 @@ local function health_failed(base, webhook, counts, now)
   redis.call('HSET', key, 'failed_at', now)
   redis.call('PEXPIRE', key, ONE_OUTAGE)
   local failures = redis.call('HINCRBY', key, 'failures', counts and 1 or 0)
-  return failures, now - tonumber(redis.call('HGET', key, 'failing_since'))
+  return failures, math.max(0, now - tonumber(redis.call('HGET', key, 'failing_since')))
 end
 
 -- Opens the circuit, or holds it open after a probe that failed, once there were enough failures. Half of the wait is
@@ -87,12 +87,19 @@ local function pace(base, webhook, per_second, now)
   return take_leave(base .. ':pace:' .. webhook, gap, gap < PACE_SLACK and PACE_SLACK or 0, now)
 end
 
--- Whether a claimed task may send a batch now. If not, the task waits for the webhook's pace, unless it has others in flight.
+-- Whether the receiver is left alone: it asked for a pause, or its circuit is open. A task that is at work then is done with
+-- what it has in flight.
+local function rests(base, webhook, now)
+  return (tonumber(redis.call('HGET', base .. ':deliveries:lane:' .. webhook, 'blocked_until')) or 0) > now
+end
+
+-- Whether a claimed task may send a batch now. If not, the task waits for the webhook's pace, unless it has others in flight:
+-- at the end of its lane, since a rate may let one request through at a time, and its streams take turns.
 local function paced(base, webhook, id, task, per_second, in_flight, now)
   local free_at = pace(base, webhook, per_second, now)
   if free_at and not in_flight then
     lane_block(base, 'deliveries', webhook, free_at)
-    task_return(base, 'deliveries', id, task, 0, task.rescues, task.body, now, false)
+    task_return(base, 'deliveries', id, task, 0, task.rescues, task.body, now, true)
   end
   return not free_at
 end
