@@ -96,6 +96,31 @@ async fn at_a_pace_each_page_takes_a_claim_and_counts_no_attempt() {
 }
 
 #[tokio::test]
+async fn at_a_pace_the_fetches_of_an_account_take_turns() {
+    let bench = Bench::with(spec()).await;
+    let with = StartWith {
+        roots: roots(3),
+        pace: Some(PACE),
+        ..StartWith::default()
+    };
+    bench.start_as(with).await;
+    let mut asked = Vec::new();
+    for _ in 0..6 {
+        let claim = bench.claim_one(Queue::Fetches).await;
+        let handle = bench.fetch(&claim, 0);
+        let one = PageCommit {
+            after: After::NextClaim,
+            ..page(&handle, 0, 1)
+        };
+        assert_eq!(bench.commit(&one).await, Committed::Parked);
+        asked.push(claim.id);
+        bench.advance(GAP).await;
+    }
+    let turns = [1, 2, 3, 1, 2, 3].map(|number| format!("{}.{number}", bench.spec.id));
+    assert_eq!(asked, turns);
+}
+
+#[tokio::test]
 async fn accounts_that_share_a_budget_take_turns_within_its_concurrency_and_its_pace() {
     let bench = Bench::with(spec()).await;
     let shared = SharedBudget {

@@ -5,15 +5,18 @@ use std::time::Duration;
 use redis::AsyncCommands;
 use shared::{
     ids::EnvironmentId,
-    model::{run::RunStatus, token::EnvironmentLimits},
+    model::{
+        run::{RunSpec, RunStatus},
+        token::EnvironmentLimits,
+    },
     store::{
         fetches::{Child, Chunk, Committed, FetchHandle, FetchStep, PageCommit},
-        queue::{LEASE, Queue},
+        queue::{Claim, LEASE, Queue},
         runs::Stopped,
     },
 };
 
-use crate::support::{Bench, child, chunk, last_page, page};
+use crate::support::{Bench, child, chunk, last_page, page, spec};
 
 #[tokio::test]
 async fn a_commit_that_is_repeated_changes_state_once() {
@@ -257,6 +260,52 @@ async fn a_fetch_lets_its_children_go_first_when_many_of_them_wait() {
     let next = bench.claim(Queue::Fetches, 16).await;
     assert!(next.iter().all(|claim| claim.id != root.id));
     assert_eq!(next.len(), 16);
+}
+
+/// Numbers of tasks in a run.
+fn numbers(claims: &[Claim]) -> Vec<&str> {
+    let ids = claims.iter().map(|claim| claim.id.split_once('.'));
+    ids.map(|id| id.map_or("", |(_, number)| number)).collect()
+}
+
+#[tokio::test]
+async fn children_of_children_go_before_all_others_and_those_of_first_tasks_after_them() {
+    let bench = Bench::running().await;
+    let root = bench.claim_one(Queue::Fetches).await;
+    bench.commit(&parents(&bench.fetch(&root, 0), 0, 3)).await;
+    let first = bench.claim_one(Queue::Fetches).await;
+    assert_eq!(numbers(std::slice::from_ref(&first)), ["2"]);
+    // As an element of a loop, or a level of recursion, has them.
+    let handle = bench.fetch(&first, 1);
+    let level_below = PageCommit {
+        children: (1..=2).map(child).collect(),
+        ..last_page(&handle, 2, false)
+    };
+    bench.commit(&level_below).await;
+    bench.commit(&parents(&bench.fetch(&root, 0), 1, 1)).await;
+    let next = bench.claim(Queue::Fetches, 8).await;
+    assert_eq!(numbers(&next), ["5", "6", "3", "4", "7"]);
+}
+
+#[tokio::test]
+async fn a_run_begins_though_another_one_of_its_account_has_much_to_fetch() {
+    let large = Bench::running().await;
+    let root = large.claim_one(Queue::Fetches).await;
+    large.commit(&parents(&large.fetch(&root, 0), 0, 100)).await;
+    let spec = RunSpec {
+        integrated_account_id: large.spec.integrated_account_id,
+        environment_id: large.spec.environment_id,
+        ..spec()
+    };
+    let runs = large.store.runs();
+    runs.create(&spec).await.expect("accepted");
+    let small = Bench {
+        store: large.store.clone(),
+        spec,
+    };
+    small.start().await;
+    let next = small.claim_one(Queue::Fetches).await;
+    assert!(next.id.starts_with(&small.spec.id.to_string()), "{next:?}");
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@
 --      task's own node (an element of a loop, a level of recursion) waits for what the task itself waits for
 -- Returns {`ok`|`parked`, 1 if over a mark}, or {`repeated`} (this commit was made before: its answer was lost), {`stale`}
 -- (lease lost: drop what is held), {`run_ended`} (the task is gone).
--- A fetch whose children queue up lets them go first: above MOST_AHEAD tasks in the lane its next page waits at the end.
+-- Children of a run's first tasks go to the end of the lane, and above MOST_AHEAD tasks in it the next page of a fetch that
+-- has children waits behind them. Children of children go before all others (depth first): so the tasks of a run are those
+-- that its first ones made, and one page's for each level below and task in work, however many levels it has.
 -- Invariants: `seq` gapless; open tasks = tasks that exist; a repeated call changes nothing.
 local MOST_AHEAD = 10000
 local base, id, run, node = KEYS[1], ARGV[1], ARGV[4], ARGV[5]
@@ -21,12 +23,18 @@ if task.step == step + 1 then
 end
 local run_key, now = base .. ':run:' .. run, now_ms(base)
 local n = 'n' .. node .. ':'
-local state = redis.call('HMGET', run_key, 'status', 'webhook', 'events', n .. 'stored', 'fetch_limit', 'fetch_place', 'environment')
+local state = redis.call('HMGET', run_key, 'status', 'webhook', 'events', n .. 'stored', 'fetch_limit', 'fetch_place', 'environment',
+  'roots', 'awaits_account_since')
 if not run_active(state[1]) then
   task_done(base, 'fetches', id, task)
   return { 'run_ended' }
 end
 run_resume(run_key, state[1], now)
+if state[9] then
+  -- One of more runs than a renewal looks at.
+  redis.call('HDEL', run_key, 'awaits_account_since')
+  note(base, run_key, 'credentials_renewed')
+end
 
 local what, webhook, records = ARGV[6], state[2], tonumber(ARGV[10])
 local gate = task.body:match('^%S+ %S+ (%d+)')
@@ -45,10 +53,13 @@ end
 local children, by_node = (#ARGV - at + 1) / 3, {}
 if children > 0 then
   local entries, number = {}, redis.call('HINCRBY', run_key, 'tasks', children) - children
+  -- Tasks are numbered, the first ones from 1. Runs that older workers started have no `roots`.
+  local deep = tonumber(id:match('%d+$')) > (tonumber(state[8]) or math.huge)
   for i = 1, children do
     local kid = ARGV[at]
     local kid_gate = first_seq and kid ~= node and first_seq + tonumber(ARGV[at + 1]) - 1 or gate
-    entries[i] = entry_of(run .. '.' .. number + i, 0, 0, now, 'fetch.1 ' .. kid .. ' ' .. kid_gate .. ' ' .. ARGV[at + 2])
+    -- What is pushed to the front last is the first.
+    entries[deep and children + 1 - i or i] = entry_of(run .. '.' .. number + i, 0, 0, now, 'fetch.1 ' .. kid .. ' ' .. kid_gate .. ' ' .. ARGV[at + 2])
     by_node[kid] = (by_node[kid] or 0) + 1
     at = at + 3
   end
@@ -56,7 +67,7 @@ if children > 0 then
   for kid, count in pairs(by_node) do
     redis.call('HINCRBY', run_key, 'n' .. kid .. ':open', count)
   end
-  lane_push(base, 'fetches', task.lane, state[6] or state[7], state[5], entries, false)
+  lane_push(base, 'fetches', task.lane, state[6] or state[7], state[5], entries, deep)
 end
 
 redis.call('HINCRBY', run_key, n .. 'fetched', records)
@@ -82,7 +93,8 @@ elseif what ~= 'part' and children > 0 and redis.call('LLEN', base .. ':fetches:
   task_return(base, 'fetches', id, task, 0, 0, ARGV[7], now, true)
   answer = 'parked'
 elseif what == 'again' then
-  task_return(base, 'fetches', id, task, 0, 0, ARGV[7], now, false)
+  -- At a pace each page is a turn, also among the fetches of one account.
+  task_return(base, 'fetches', id, task, 0, 0, ARGV[7], now, redis.call('HEXISTS', run_key, 'fetch_gap') == 1)
   answer = 'parked'
 else
   redis.call('HSET', task.key, 'body', ARGV[7], 'attempt', 0, 'rescues', 0, 'step', step + 1)

@@ -1,4 +1,5 @@
--- Starts a run: lays out its nodes, queues its root fetches and `started`, and ends the StartRun task.
+-- Starts a run: lays out its nodes, queues its root fetches and `started`, and ends the StartRun task. Root fetches go before
+-- what other runs of the account have queued, so that a small run isn't behind all of a large one.
 -- KEYS 1 base
 -- ARGV 1 task, 2 token, 3 run, 4 payload of `started`, 5 in-flight limit of the account's lane, 6 number of root tasks (0 for a
 --      retry, which has its own),
@@ -18,10 +19,12 @@ end
 local roots, entries = tonumber(ARGV[6]), {}
 for i = 1, roots do
   local node, body = ARGV[5 + 2 * i], ARGV[6 + 2 * i]
-  entries[i] = entry_of(run .. '.' .. i, 0, 0, now, 'fetch.1 ' .. node .. ' 0 ' .. body)
+  -- What is pushed to the front last is the first.
+  entries[roots + 1 - i] = entry_of(run .. '.' .. i, 0, 0, now, 'fetch.1 ' .. node .. ' 0 ' .. body)
   redis.call('HINCRBY', run_key, 'n' .. node .. ':open', 1)
 end
-redis.call('HSET', run_key, 'status', 'running', 'started_at', now, 'open', roots, 'tasks', roots, 'fetch_limit', ARGV[5],
+redis.call('HSET', run_key, 'status', 'running', 'started_at', now, 'open', roots, 'tasks', roots, 'roots', roots,
+  'fetch_limit', ARGV[5],
   unpack(ARGV, 7 + 2 * roots))
 if subscribed(state[4], 'sync_job_run:started') then
   stream_push(base, run, run_key, state[3], 'c', 'sync_job_run:started', 0, 0, ARGV[4])
@@ -44,6 +47,6 @@ if budget[1] then
 end
 run_began(base, run, run_key, now)
 retry_begin(base, run, run_key, entries, now)
-lane_push(base, 'fetches', state[2], budget[1] or state[5], ARGV[5], entries, false)
+lane_push(base, 'fetches', state[2], budget[1] or state[5], ARGV[5], entries, roots > 0)
 task_done(base, 'runs', id, task)
 return 'ok'
