@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use redis::AsyncCommands;
 use serde_json::{Value, json};
 use shared::{
     clock::Timestamp,
@@ -16,13 +17,13 @@ use shared::{
     store::{
         Store,
         deliveries::{DeliveryHandle, NextBatch, Outcome, Source},
-        fetches::{AccountWait, FetchHandle, FetchStep},
+        fetches::{AccountWait, FetchHandle, FetchStep, PageCommit},
         queue::{LEASE, Queue},
     },
     testing,
 };
 
-use super::support::{Bench, GAVE_UP, failed, spec};
+use super::support::{Bench, GAVE_UP, child, failed, last_page, page, spec};
 
 const HERE: EnvironmentId = EnvironmentId::from_bits(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -229,6 +230,50 @@ async fn a_fetch_waits_for_its_account_and_goes_on_when_it_is_active_again() {
     set_status(&bench.store, id, environment, AccountStatus::Active).await;
     let claim = bench.claim_one(Queue::Fetches).await;
     assert_eq!((claim.id, claim.attempt), (handle.task, 0));
+}
+
+#[tokio::test]
+async fn a_rate_limit_beside_a_wait_for_credentials_ends_when_the_source_says() {
+    let (bench, handle) = fetching(AccountStatus::NeedsReauth).await;
+    let two = PageCommit {
+        children: vec![child(1), child(2)],
+        ..page(&handle, 0, 2)
+    };
+    bench.commit(&two).await;
+    let claims = bench.claim(Queue::Fetches, 2).await;
+    let limited = bench.fetch(&claims[0], 1);
+    assert_eq!(wait(&bench, &handle).await, FetchStep::Done);
+    let pause = Duration::from_secs(10);
+    let step = bench.store.limit_fetch(&limited, pause, 1, "lines").await;
+    step.expect("an answer");
+    assert_eq!(bench.view().await.rate_limited_ms, 10_000);
+    let (environment, id) = (bench.spec.environment_id, bench.spec.integrated_account_id);
+    set_status(&bench.store, id, environment, AccountStatus::Active).await;
+    bench.advance(pause).await;
+    let other = bench.fetch(&claims[1], 1);
+    bench.commit(&last_page(&other, 0, false)).await;
+    assert_eq!(bench.view().await.status, RunStatus::Running);
+}
+
+#[tokio::test]
+async fn a_wait_for_credentials_that_is_over_does_not_count_in_the_next_one() {
+    let (bench, handle) = fetching(AccountStatus::NeedsReauth).await;
+    assert_eq!(wait(&bench, &handle).await, FetchStep::Done);
+    let (environment, id) = (bench.spec.environment_id, bench.spec.integrated_account_id);
+    let key = bench.store.keys().run(bench.spec.id);
+    let mut connection = bench.store.connection();
+    let since: redis::RedisResult<String> = connection.hget(&key, "awaits_account_since").await;
+    let since = since.expect("since when");
+    set_status(&bench.store, id, environment, AccountStatus::Active).await;
+    // As with more runs than a renewal looks at.
+    let set: redis::RedisResult<()> = connection.hset(&key, "awaits_account_since", since).await;
+    set.expect("set");
+    bench.advance(DAY + Duration::from_secs(1)).await;
+    set_status(&bench.store, id, environment, AccountStatus::NeedsReauth).await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&claim, 0);
+    assert_eq!(wait(&bench, &handle).await, FetchStep::Done);
+    assert_eq!(bench.view().await.status, RunStatus::Running);
 }
 
 #[tokio::test]

@@ -31,8 +31,13 @@ if not gone and account.status == 'active' then
 end
 local lane_key = base .. ':fetches:lane:' .. task.lane
 -- Runs behind others in the lane wait as long as the lane does, not only from when it is their turn.
-local lane_since = tonumber(redis.call('HGET', lane_key, 'awaits_account')) or now
-local since = tonumber(state[3]) or math.max(lane_since, tonumber(state[4]) or now)
+local lane_since = tonumber(redis.call('HGET', lane_key, 'awaits_account'))
+local since = tonumber(state[3])
+-- A wait from before the lane's is over: the account was active meanwhile.
+local is_new = not since or not lane_since or since < lane_since
+if is_new then
+  since = math.max(lane_since or now, tonumber(state[4]) or now)
+end
 local code, message
 if gone then
   code, message = 'account_deleted', ARGV[12]
@@ -48,7 +53,7 @@ if code then
   run_end(base, run, run_key, 'failed', code, message, '', now)
   return 'run_ended'
 end
-if not state[3] then
+if is_new then
   redis.call('HSET', run_key, 'awaits_account_since', since)
   note(base, run_key, 'waiting_for_credentials')
 end

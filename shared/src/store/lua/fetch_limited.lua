@@ -24,15 +24,15 @@ task_return(base, 'fetches', id, task, task.attempt, 0, task.body, now, false)
 redis.call('HINCRBY', run_key, 'n' .. ARGV[6] .. ':requests', ARGV[5])
 -- Overlapping waits of several tasks count once.
 local counted_to = math.max(tonumber(state[4]) or 0, now)
-if free_at > counted_to then
-  redis.call('HINCRBY', run_key, 'rate_limited_ms', free_at - counted_to)
-  redis.call('HSET', run_key, 'limited_until', free_at)
+if limited > counted_to then
+  redis.call('HINCRBY', run_key, 'rate_limited_ms', limited - counted_to)
+  redis.call('HSET', run_key, 'limited_until', limited)
 end
 if state[1] == 'running' then
   redis.call('HSET', run_key, 'status', 'rate_limited')
-  note(base, run_key, 'rate_limited', { resource = ARGV[7], retry_at = free_at })
+  note(base, run_key, 'rate_limited', { resource = ARGV[7], retry_at = limited })
   if subscribed(state[3], 'sync_job_run:rate_limited') then
-    local payload = ARGV[7] .. ' ' .. free_at
+    local payload = ARGV[7] .. ' ' .. limited
     stream_push(base, run, run_key, state[2], 'c', 'sync_job_run:rate_limited', 0, 0, payload)
     stream_schedule(base, run, run_key, 'c', now)
   end
