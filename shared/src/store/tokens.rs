@@ -269,7 +269,13 @@ impl Tokens {
             token.revoked_at = Some(Timestamp::now());
             // A token's row changes in no other way, so there is no update to lose.
             FailurePoint::TokenRevoked.reach()?;
-            let _: () = connection.set(&key, write(&token)?).await?;
+            // One that goes meanwhile with its environment stays away.
+            let _: Option<String> = redis::cmd("SET")
+                .arg(&key)
+                .arg(write(&token)?)
+                .arg("XX")
+                .query_async(&mut connection)
+                .await?;
         }
         Ok(Some(token))
     }

@@ -6,11 +6,16 @@ use redis::AsyncCommands;
 use shared::{
     ids::EnvironmentId,
     model::run::RunSpec,
-    store::{Store, queue::Queue, runs::DeletedRun},
+    store::{
+        Store,
+        fetches::{Chunk, Committed, PageCommit},
+        queue::Queue,
+        runs::DeletedRun,
+    },
     testing,
 };
 
-use super::support::{Bench, GAVE_UP, last_page, spec};
+use super::support::{Bench, GAVE_UP, last_page, page, spec};
 
 const HERE: EnvironmentId = EnvironmentId::from_bits(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -114,6 +119,42 @@ async fn a_deleted_run_is_found_by_its_account_until_its_last_event_is_settled()
     assert_eq!(untold().await.expect("a count"), 1);
     assert_eq!(bench.deliver_all().await, ["sync_job_run:deleted"]);
     assert_eq!(untold().await.expect("a count"), 0);
+}
+
+#[tokio::test]
+async fn what_is_parked_for_a_webhook_goes_with_it_though_its_run_is_known_no_more() {
+    let bench = Bench::running().await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&claim, 0);
+    let over_the_mark = PageCommit {
+        chunks: vec![Chunk {
+            records: 1,
+            bytes: vec![b'1'; 17 * 1024 * 1024].into(),
+        }],
+        ..page(&handle, 0, 1)
+    };
+    assert_eq!(bench.commit(&over_the_mark).await, Committed::Parked);
+    let parked = || async {
+        let left = bench.leftovers().await.into_iter();
+        left.filter(|key| key.contains(":parked")).count()
+    };
+    let key = bench.store.keys().run(bench.spec.id);
+    let mut connection = bench.store.connection();
+    let kept: bool = connection.pexpire(&key, 60_000).await.expect("a word");
+    assert!(kept);
+    let spec: bool = connection
+        .pexpire(key + ":spec", 60_000)
+        .await
+        .expect("a word");
+    assert!(spec);
+    assert_eq!(parked().await, 2);
+    let store = &bench.store;
+    while !store
+        .purge_webhook(bench.spec.webhook_id)
+        .await
+        .expect("a step")
+    {}
+    assert_eq!(parked().await, 0);
 }
 
 #[tokio::test]
