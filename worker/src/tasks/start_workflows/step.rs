@@ -20,7 +20,7 @@ use shared::{
 };
 
 use super::{Through, failure};
-use crate::{context::LoadError, tasks::patience::until_available};
+use crate::context::LoadError;
 
 /// What a step made.
 enum Made {
@@ -169,7 +169,8 @@ impl Through<'_> {
             }
         };
         let runs = self.context.store.runs();
-        match until_available(|| runs.create(&spec)).await? {
+        // Not waited for here: a Redis that is full refuses it for long, and what would make room needs the slot.
+        match runs.create(&spec).await? {
             Created::Created | Created::Existed => Ok(id),
             Created::Full(active) => {
                 let message = format!(
@@ -218,7 +219,7 @@ impl Through<'_> {
             deleted_at: None,
         };
         let objects = self.context.store.objects();
-        match until_available(|| objects.create(&trigger)).await? {
+        match objects.create(&trigger).await? {
             Creation::Created | Creation::NameTaken(_) => {
                 tracing::info!(cron_trigger.id = %trigger.id, workflow.id = %run.workflow_id, "a workflow made a cron trigger");
             }
