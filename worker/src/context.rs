@@ -56,7 +56,10 @@ fn computing_at_once() -> usize {
 /// Shared by all tasks of the process.
 pub struct Context {
     pub store: Store,
+    /// Calls sources.
     pub outbound: Outbound,
+    /// Calls receivers, apart from the former: names that can't be looked up, of sources, hold up no delivery.
+    pub receivers: Outbound,
     /// What was tried lately.
     pub attempts: AttemptLog,
     /// Cancelled when the process is to stop: a task goes on elsewhere from the next place where that costs nothing.
@@ -144,6 +147,7 @@ impl Context {
     ) -> Self {
         Self {
             store,
+            receivers: outbound.apart(),
             outbound,
             attempts,
             stop,

@@ -119,6 +119,21 @@ impl Outbound {
         })
     }
 
+    /// One under the same rules that shares nothing with this one: whatever calls here wait for, it has connections and look-ups
+    /// of names to itself.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        let pools = |(port, _): &(u16, Pools)| (*port, Pools::default());
+        Self {
+            inner: Arc::new(Inner {
+                policy: self.inner.policy.clone(),
+                other: Pools::default(),
+                ports: self.inner.ports.iter().map(pools).collect(),
+                lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+            }),
+        }
+    }
+
     /// The rules that every call is held against.
     #[must_use]
     pub fn policy(&self) -> &TargetPolicy {

@@ -52,7 +52,7 @@ pub(in crate::tasks) async fn send_patiently(
     message: &Message,
     slow: impl FnOnce(),
 ) -> Attempt {
-    let sent = delivery::send(&context.outbound, webhook, message);
+    let sent = delivery::send(&context.receivers, webhook, message);
     tokio::pin!(sent);
     tokio::select! {
         attempt = &mut sent => return attempt,
