@@ -3,14 +3,25 @@
 use std::{
     io::{self, Write},
     net::TcpStream,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use syncline_tests::{http, ledger::Ledger, source::Source};
+use syncline_tests::{
+    http,
+    ledger::{Ledger, sorted},
+    source::Source,
+};
 
-use crate::scenario::{Setup, Shop, Syncing};
+use crate::{
+    lane::Lane,
+    scenario::{LONG, Setup, Shop, Syncing},
+};
 
 /// Syncs from a source that always answers so, and gives the one error.
 async fn error_of(
@@ -223,5 +234,59 @@ async fn the_records_of_a_page_arrive_even_if_the_next_page_can_not_be_told() ->
     let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
     assert_eq!(ledger.records["wms/orders"].len(), 10, "{run}");
     assert_eq!(run["errors"], 1, "{run}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_the_source_costs_a_run_no_record() -> Result<()> {
+    const SHOP: Shop = Shop {
+        orders: 20,
+        per_page: 20,
+        lines: 2,
+    };
+    /// More than all attempts that the children have.
+    const ENOUGH: u64 = 120;
+    let (refused, is_back) = (
+        Arc::new(AtomicU64::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (count, back) = (refused.clone(), is_back.clone());
+    let source = Source::json(move |request| {
+        if request.path() == "/orders" || back.load(Ordering::SeqCst) {
+            return SHOP.answer(request);
+        }
+        count.fetch_add(1, Ordering::SeqCst);
+        (502, r#"{"message":"bad gateway"}"#.to_owned())
+    })?;
+    let sync = Syncing::of(source, Setup::default()).await?;
+    let mut lane = Lane::of(&sync).await?;
+    let run = sync.start_run().await?;
+    let deadline = Instant::now() + LONG;
+    while refused.load(Ordering::SeqCst) < ENOUGH {
+        assert!(Instant::now() < deadline, "{refused:?} requests");
+        // Past the longest pause.
+        lane.advance(Duration::from_mins(1)).await?;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    is_back.store(true, Ordering::SeqCst);
+    lane.advance(Duration::from_mins(5)).await?;
+    let run = sync.finish(&run).await?;
+    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    assert_eq!(run["errors"], 0, "{run}");
+    assert_eq!(ledger.sorted("wms/order-items"), sorted(SHOP.all_lines()));
+    let timeline = sync
+        .rest
+        .get(&format!(
+            "/sync-job-run/{}/timeline",
+            run["id"].as_str().expect("an id")
+        ))
+        .await?;
+    let noted = timeline["result"].as_array().expect("entries");
+    assert!(
+        noted
+            .iter()
+            .any(|entry| entry["what"] == "source_fails" && entry["retry_at"].is_string()),
+        "{timeline}"
+    );
     Ok(())
 }

@@ -204,7 +204,9 @@ impl Store {
         self.invoke(&call).await
     }
 
-    /// Makes a failed fetch ready again after `delay`, with one more attempt counted.
+    /// Makes a failed fetch ready again after `delay`, with one more attempt counted. `of_source`: it is the source that
+    /// failed; one that goes on failing is left alone meanwhile, and attempts don't count. Gives how long, if this failure
+    /// begins such a pause.
     ///
     /// # Errors
     /// [`super::StoreError::Unavailable`].
@@ -213,15 +215,19 @@ impl Store {
         handle: &FetchHandle,
         delay: Duration,
         requests: u32,
-    ) -> StoreResult<FetchStep> {
+        of_source: bool,
+    ) -> StoreResult<(FetchStep, Option<Duration>)> {
         let mut call = self.call(&scripts::FETCH_RETRY);
         call.arg(&handle.task)
             .arg(&handle.token)
             .arg(handle.run.to_string())
             .arg(handle.node)
             .arg(millis(delay))
-            .arg(requests);
-        step("fetch_retry", &self.invoke::<String>(&call).await?)
+            .arg(requests)
+            .arg(u8::from(of_source));
+        let (word, pause): (String, u64) = self.invoke(&call).await?;
+        let pause = Some(pause).filter(|ms| *ms > 0).map(Duration::from_millis);
+        Ok((step("fetch_retry", &word)?, pause))
     }
 
     /// Blocks the account's lane for `wait`, as the source asked; the task goes back without using up an attempt.

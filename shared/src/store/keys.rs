@@ -44,6 +44,7 @@
 //! | `flow:<webhook>` | hash | undelivered bytes and records, whether they are over a mark |
 //! | `flow:<webhook>:parked` | list | fetch tasks waiting for the receiver |
 //! | `health:<webhook>` | hash | while its deliveries fail: how often, since when (`lua/lib/health.lua`) |
+//! | `source:<account>` | hash | failures of a source in a row, since when, pauses made for it |
 //! | `released:<webhook>` | string | when it was last switched on or got another target, ms |
 //! | `pace:<webhook>`, `pace:<account>`, `pace:<place>` | string | when a webhook with a rate may be sent to again, or a source with a pace be asked, µs |
 //! | `full` | string | set, for some seconds, while Redis has little memory left |

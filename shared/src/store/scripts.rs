@@ -84,13 +84,13 @@ scripts! {
         "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
     ], "stop_run");
     (COMMIT_PAGE, refused, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "source"
     ], "commit_page");
     (FETCH_RETRY, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "source"
     ], "fetch_retry");
     (FETCH_LIMITED, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "source"
     ], "fetch_limited");
     (FETCH_FAILED, allowed, [
         "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"

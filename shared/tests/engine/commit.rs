@@ -10,6 +10,7 @@ use shared::{
         token::EnvironmentLimits,
     },
     store::{
+        PageRequest,
         fetches::{Child, Chunk, Committed, FetchHandle, FetchStep, PageCommit},
         queue::{Claim, LEASE, Queue},
         runs::Stopped,
@@ -105,14 +106,92 @@ async fn a_retry_waits_for_its_time_and_counts_an_attempt() {
     let delay = Duration::from_mins(1);
     let step = bench
         .store
-        .retry_fetch(&bench.fetch(&claim, 0), delay, 1)
+        .retry_fetch(&bench.fetch(&claim, 0), delay, 1, true)
         .await
         .expect("an answer");
-    assert_eq!(step, FetchStep::Done);
+    assert_eq!(step, (FetchStep::Done, None));
     assert_eq!(bench.claim(Queue::Fetches, 1).await, []);
     bench.advance(delay).await;
     assert_eq!(bench.claim_one(Queue::Fetches).await.attempt, 1);
     assert_eq!(bench.view().await.requests, 1);
+}
+
+/// Fails all fetches that may be claimed, once.
+async fn fail_all(bench: &Bench) -> (usize, Option<Duration>) {
+    let claims = bench.claim(Queue::Fetches, 16).await;
+    let mut begun = None;
+    for claim in &claims {
+        let handle = bench.fetch(claim, 1);
+        let retried = bench.store.retry_fetch(&handle, Duration::ZERO, 1, true);
+        let (step, pause) = retried.await.expect("an answer");
+        assert_eq!(step, FetchStep::Done);
+        begun = begun.or(pause);
+    }
+    (claims.len(), begun)
+}
+
+#[tokio::test]
+async fn a_source_that_goes_on_failing_is_left_alone_and_uses_no_attempt_up() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let bench = Bench::running().await;
+    let root = bench.claim_one(Queue::Fetches).await;
+    bench
+        .commit(&last_page(&bench.fetch(&root, 0), 40, true))
+        .await;
+    assert_eq!(fail_all(&bench).await, (16, None));
+    assert_eq!(fail_all(&bench).await, (16, Some(2 * SECOND)));
+    assert_eq!(fail_all(&bench).await, (0, None), "it is left alone");
+    for pause in [4, 8, 16, 32, 60, 60] {
+        bench.advance(60 * SECOND).await;
+        assert_eq!(fail_all(&bench).await, (16, Some(pause * SECOND)));
+    }
+    bench.advance(60 * SECOND).await;
+    let claims = bench.claim(Queue::Fetches, 16).await;
+    assert!(claims.iter().all(|claim| claim.attempt <= 2), "{claims:?}");
+    let (environment, run) = (bench.spec.environment_id, bench.spec.id);
+    let all = PageRequest {
+        after: None,
+        limit: 100,
+    };
+    let noted = bench.store.runs().timeline(environment, run, &all).await;
+    let noted = noted.expect("an answer").expect("a timeline").items;
+    let paused = noted.iter().filter(|entry| entry["what"] == "source_fails");
+    assert_eq!(paused.count(), 7);
+
+    // One answer, and the next failures count as ever.
+    bench
+        .commit(&last_page(&bench.fetch(&claims[0], 1), 0, false))
+        .await;
+    let failed = bench.fetch(&claims[1], 1);
+    let retried = bench
+        .store
+        .retry_fetch(&failed, Duration::ZERO, 1, true)
+        .await;
+    assert_eq!(retried.expect("an answer"), (FetchStep::Done, None));
+    let again = bench.claim_one(Queue::Fetches).await;
+    assert_eq!(again.attempt, claims[1].attempt + 1);
+}
+
+#[tokio::test]
+async fn attempts_count_again_when_a_source_is_gone_for_long() {
+    let bench = Bench::running().await;
+    let root = bench.claim_one(Queue::Fetches).await;
+    bench
+        .commit(&last_page(&bench.fetch(&root, 0), 40, true))
+        .await;
+    fail_all(&bench).await;
+    let (_, pause) = fail_all(&bench).await;
+    assert!(pause.is_some());
+    bench.advance(Duration::from_mins(31)).await;
+    let before = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&before, 1);
+    let retried = bench
+        .store
+        .retry_fetch(&handle, Duration::ZERO, 1, true)
+        .await;
+    assert_eq!(retried.expect("an answer"), (FetchStep::Done, None));
+    let again = bench.claim_one(Queue::Fetches).await;
+    assert_eq!((again.id, again.attempt), (before.id, before.attempt + 1));
 }
 
 #[tokio::test]
@@ -126,11 +205,12 @@ async fn a_request_that_was_answered_forgets_the_leases_lost_before() {
         let claim = bench.claim_one(Queue::Fetches).await;
         let (handle, wait) = (bench.fetch(&claim, 0), Duration::from_secs(9));
         if retry {
-            bench.store.retry_fetch(&handle, wait, 1).await
+            let retried = bench.store.retry_fetch(&handle, wait, 1, true).await;
+            retried.expect("an answer");
         } else {
-            bench.store.limit_fetch(&handle, wait, 1, "orders").await
+            let limited = bench.store.limit_fetch(&handle, wait, 1, "orders").await;
+            limited.expect("an answer");
         }
-        .expect("an answer");
         bench.advance(wait).await;
         let claim = bench.claim_one(Queue::Fetches).await;
         assert_eq!(claim.rescues, 0);

@@ -324,8 +324,11 @@ async fn deleting_an_account_fails_its_runs_in_the_same_step() {
     assert!(deleted.expect("an answer").is_some());
     let view = bench.view().await;
     assert_eq!(view.error.expect("a reason").code, "account_deleted");
-    let retried = bench.store.retry_fetch(&handle, Duration::ZERO, 1).await;
-    assert_eq!(retried.expect("an answer"), FetchStep::RunEnded);
+    let retried = bench
+        .store
+        .retry_fetch(&handle, Duration::ZERO, 1, false)
+        .await;
+    assert_eq!(retried.expect("an answer").0, FetchStep::RunEnded);
     assert_eq!(bench.deliver_all().await, ["sync_job_run:failed"]);
     end_purge(&bench).await;
     assert_eq!(bench.leftovers().await, Vec::<String>::new());

@@ -324,6 +324,7 @@ impl Bench {
                     && ![":ended", ":dead", ":webhook"]
                         .iter()
                         .any(|list| key.ends_with(list))
+                    && !key.starts_with("source:")
                     && !key.starts_with("redrive")
                     && !key.starts_with("retention")
                     && !key.ends_with(":idle")

@@ -181,7 +181,11 @@ impl Walk {
             }
             Op::RetryFetch(which) => {
                 if let Some(fetch) = self.take_fetch(which) {
-                    let step = self.bench.store.retry_fetch(&fetch.handle, TICK, 1).await;
+                    let step = self
+                        .bench
+                        .store
+                        .retry_fetch(&fetch.handle, TICK, 1, false)
+                        .await;
                     step.expect("an answer");
                 }
             }

@@ -14,7 +14,7 @@ const KEPT: [&str; 8] = [
     "tokens",
 ];
 /// The first parts of further ones: objects, what is known of them, and what is kept for the retention time.
-const KEPT_OF: [&str; 21] = [
+const KEPT_OF: [&str; 22] = [
     "attempts:",
     "cron:",
     "dead:",
@@ -29,6 +29,7 @@ const KEPT_OF: [&str; 21] = [
     "redrive:",
     "redrives:",
     "released:",
+    "source:",
     "state:",
     "state_index:",
     "state_sizes:",

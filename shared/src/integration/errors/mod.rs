@@ -42,6 +42,9 @@ pub use shown::SHOWN_BODY_BYTES;
 /// Attempts at one page, the first included.
 pub const MAX_ATTEMPTS: u32 = 5;
 
+/// The code of a failure of ours, which says nothing about the source.
+pub const INTERNAL: &str = "internal_error";
+
 /// The longest wait after the first failed attempt.
 const FIRST_BACKOFF: Duration = Duration::from_secs(3);
 

@@ -30,6 +30,9 @@ if not run_active(state[1]) then
   return { 'run_ended' }
 end
 run_resume(run_key, state[1], now)
+if ARGV[8] ~= '0' then
+  source_answered(base, task.lane)
+end
 if state[9] then
   -- One of more runs than a renewal looks at.
   redis.call('HDEL', run_key, 'awaits_account_since')

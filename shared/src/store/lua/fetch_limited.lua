@@ -14,6 +14,7 @@ if not run_active(state[1]) then
   task_done(base, 'fetches', id, task)
   return { 'run_ended' }
 end
+source_answered(base, task.lane)
 local free_at = lane_block(base, 'fetches', task.lane, now + tonumber(ARGV[4]))
 -- Kept apart, for a lane that waits for its account too: the end of that wait is not the end of this one.
 local lane_key = base .. ':fetches:lane:' .. task.lane

@@ -14,5 +14,5 @@ for _, job in ipairs(redis.call('SPOP', jobs, ARGV[4])) do
 end
 drop_lane(base, 'fetches', account)
 local of_account = base .. ':account:' .. account
-redis.call('UNLINK', of_account .. ':ended', of_account .. ':dead', of_account .. ':webhook')
+redis.call('UNLINK', of_account .. ':ended', of_account .. ':dead', of_account .. ':webhook', base .. ':source:' .. account)
 return redis.call('EXISTS', runs, jobs) > 0 and 'more' or 'done'

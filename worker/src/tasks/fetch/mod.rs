@@ -157,7 +157,7 @@ pub async fn execute(
     if run.plan.nodes.get(node).is_none() {
         return failing
             .give_up_because(
-                "internal_error",
+                errors::INTERNAL,
                 "the task names a node that the job lacks",
                 0,
                 0,
@@ -384,9 +384,19 @@ async fn settle_failure(
                 run.id = %run, task.id = %handle.task, resource, attempt = problem.attempt + 1, code = classified.code,
                 delay_ms = delay.as_millis(), error = %classified.message, "a request failed and will be tried again"
             );
-            let step =
-                until_available(|| context.store.retry_fetch(handle, delay, problem.requests))
-                    .await?;
+            let (requests, of_source) = (problem.requests, classified.code != errors::INTERNAL);
+            let (step, pause) = until_available(|| {
+                context
+                    .store
+                    .retry_fetch(handle, delay, requests, of_source)
+            })
+            .await?;
+            if let Some(pause) = pause {
+                tracing::warn!(
+                    run.id = %run, account.id = %fetch.run.spec.integrated_account_id, code = classified.code,
+                    pause_ms = pause.as_millis(), "the source fails again and again; it is left alone for a while"
+                );
+            }
             Ok(outcome(step, "retried"))
         }
         Verdict::Unauthorized => {

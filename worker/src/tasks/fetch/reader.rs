@@ -522,7 +522,7 @@ fn page_changed() -> Classified {
 pub(super) fn internal(message: &str) -> Classified {
     Classified {
         verdict: errors::Verdict::Retry { after: None },
-        code: "internal_error",
+        code: errors::INTERNAL,
         status: None,
         message: message.to_owned(),
     }
