@@ -48,8 +48,14 @@ points! {
     PartRead = "part_read",
     /// A batch is frozen and its webhook known; the receiver doesn't have it.
     BatchPrepared = "batch_prepared",
-    /// The receiver has answered a batch; nothing is settled.
+    /// The receiver has answered a run's `started`; nothing is settled, so all else of the run waits.
+    StartedAnswered = "started_answered",
+    /// The receiver has answered records or another event of a run's middle, or one of no run; nothing is settled.
     BatchAnswered = "batch_answered",
+    /// The receiver has answered the last event of a run; nothing is settled.
+    EndAnswered = "end_answered",
+    /// The last event of a run is settled and the run retired; its delivery task has ended.
+    EndSettled = "end_settled",
     /// The receiver has answered a dead letter that was sent again; nothing is settled.
     LetterAnswered = "letter_answered",
     /// A maintenance pass begins.

@@ -99,6 +99,14 @@ pub struct Batch {
     pub chunks: Vec<Vec<u8>>,
 }
 
+impl Batch {
+    /// Whether it is the last event of its run.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        TERMINAL.contains(&self.event_type.as_str())
+    }
+}
+
 /// The node that a stream belongs to.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamName<'a> {

@@ -26,6 +26,7 @@ use std::{
 use shared::{
     failure::FailurePoint,
     ids::EventId,
+    model::event::{Batch, STARTED},
     queue::Slot,
     store::{
         deliveries::{DeliveryHandle, NextBatch, Source},
@@ -159,7 +160,7 @@ impl Delivery<'_> {
             let step = if let Some(sent) = flight.join_next().await {
                 let mut sent =
                     sent.unwrap_or_else(|crash| std::panic::resume_unwind(crash.into_panic()));
-                FailurePoint::BatchAnswered.reach()?;
+                answered(&sent.batch).reach()?;
                 let plan = settle::plan(&mut sent);
                 if matches!(plan, Plan::Delivered { .. }) || taken.len() == 1 {
                     taken.retain(|event| *event != sent.batch.event);
@@ -199,5 +200,16 @@ impl Delivery<'_> {
     /// Whether another batch is sent in this turn.
     fn goes_on(&self) -> bool {
         Instant::now() < self.turn_ends && !self.context.stop.is_cancelled()
+    }
+}
+
+/// Where the batch is between its receiver's answer and its settling.
+fn answered(batch: &Batch) -> FailurePoint {
+    if batch.is_terminal() {
+        FailurePoint::EndAnswered
+    } else if batch.event_type == STARTED {
+        FailurePoint::StartedAnswered
+    } else {
+        FailurePoint::BatchAnswered
     }
 }

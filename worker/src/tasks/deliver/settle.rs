@@ -3,11 +3,12 @@
 use shared::{
     clock::Timestamp,
     delivery::{Attempt, Target},
+    failure::FailurePoint,
     ids::EventId,
     model::{
         chunk::{single_records, split_chunk},
         dead_letter::Cause,
-        event::{self, Batch},
+        event::Batch,
     },
     store::{
         StoreResult,
@@ -204,7 +205,7 @@ impl Delivery<'_> {
     /// The end of a run is worth a line; its records are told by metrics and `/event`.
     fn log_delivered(&self, batch: &Batch, status: u16) {
         let (run, attempt) = (self.source.run_id(), batch.attempts + 1);
-        if event::TERMINAL.contains(&batch.event_type.as_str()) {
+        if batch.is_terminal() {
             tracing::info!(run.id = run, event = batch.event_type, event.id = %batch.event, attempt, "run ended; its last event was acknowledged");
         } else {
             tracing::debug!(run.id = run, event = batch.event_type, event.id = %batch.event, records = batch.records, attempt, status, "delivered");
@@ -245,7 +246,11 @@ impl Delivery<'_> {
     ) -> Result<NextBatch, LoadError> {
         let store = &self.context.store;
         let settle = || store.settle_batch(self.handle, batch.event, outcome, go_on, taken);
-        self.repeated(settle, taken).await
+        let next = self.repeated(settle, taken).await?;
+        if batch.is_terminal() && next == NextBatch::None {
+            FailurePoint::EndSettled.reach()?;
+        }
+        Ok(next)
     }
 
     /// Changes the batch in flight, and finds its way when an earlier answer of the store was lost.
