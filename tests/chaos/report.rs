@@ -106,8 +106,8 @@ pub async fn verdict(
             &came,
             &state,
             Terms {
-                partial: false,
                 letters: &letters,
+                ..Terms::default()
             },
         );
         let count = |all: &BTreeMap<String, Vec<String>>| all.values().map(Vec::len).sum::<usize>();

@@ -64,7 +64,18 @@ pub struct World {
     /// What hung goes on, and a Redis that was killed is there again.
     mended: Arc<AtomicBool>,
     had_its_say: AtomicBool,
+    checked: Mutex<Vec<Checked>>,
     folder: TempDir,
+}
+
+/// A run that was checked at its end.
+struct Checked {
+    webhook: String,
+    run: String,
+    expected: Expected,
+    /// The run and its dead letters, as they were then.
+    ended: Value,
+    letters: Vec<Value>,
 }
 
 impl World {
@@ -128,6 +139,7 @@ impl World {
             kind,
             mended,
             had_its_say: AtomicBool::new(false),
+            checked: Mutex::new(Vec::new()),
             folder,
         })
     }
@@ -343,35 +355,78 @@ impl World {
         );
         self.wait_for_event(run, &name).await?;
         let letters = self.letters(webhook, run).await?;
+        self.hold(&expected, &ended, &letters, &[])?;
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        checked.push(Checked {
+            webhook: webhook.to_owned(),
+            run: run.to_owned(),
+            expected,
+            ended: ended.clone(),
+            letters,
+        });
+        Ok(ended)
+    }
+
+    /// Checks all runs again that were checked at their ends: nothing may have come since but what was asked for, letters that
+    /// were sent again and the news of a deletion. Of a deleted run, what it was at its end must still hold.
+    pub async fn check_again(&self) -> Result<()> {
+        let checked =
+            std::mem::take(&mut *self.checked.lock().unwrap_or_else(PoisonError::into_inner));
+        for was in checked {
+            let path = format!("/sync-job-run/{}", was.run);
+            let (status, now) = self.call(Method::GET, &path, None).await?;
+            let run = match status {
+                StatusCode::OK => now,
+                StatusCode::NOT_FOUND => was.ended,
+                _ => bail!("GET {path} answered {status}: {now}"),
+            };
+            let letters = self.letters(&was.webhook, &was.run).await?;
+            let is_gone = |letter: &Value| letters.iter().all(|one| one["id"] != letter["id"]);
+            let (gone, _): (Vec<_>, Vec<_>) = was.letters.into_iter().partition(is_gone);
+            self.hold(&was.expected, &run, &letters, &gone)
+                .context("some time after its end")?;
+        }
+        Ok(())
+    }
+
+    /// Holds what came of a run against what it says and what was expected of it. `gone`: letters that it had before.
+    fn hold(
+        &self,
+        expected: &Expected,
+        run: &Value,
+        letters: &[Value],
+        gone: &[Value],
+    ) -> Result<()> {
         let terms = ledger::Terms {
             partial: expected.partial,
-            letters: &letters,
+            letters,
+            gone,
         };
-        let ledger = ledger::Ledger::of(&self.receiver.deliveries(), &ended, terms);
+        let ledger = ledger::Ledger::of(&self.receiver.deliveries(), run, terms);
         let mut faults = ledger.faults.clone();
-        if ended["status"] != expected.status {
+        if run["status"] != expected.status {
             faults.push(format!(
                 "the run is {}, not {}",
-                ended["status"], expected.status
+                run["status"], expected.status
             ));
         }
         if let Some(served) = &expected.served {
             let records: usize = served.values().map(Vec::len).sum();
-            if ended["records_fetched"] != records {
+            if run["records_fetched"] != records {
                 faults.push(format!(
                     "{records} records were served, the run says {}",
-                    ended["records_fetched"]
+                    run["records_fetched"]
                 ));
             }
             faults.extend(ledger.missing(served));
         }
         ensure!(
             faults.is_empty(),
-            "{}\n{ended}\n{}",
+            "{}\n{run}\n{}",
             faults.join("\n"),
             self.logs()
         );
-        Ok(ended)
+        Ok(())
     }
 
     /// The dead letters of a run; again, where the API is away.

@@ -124,8 +124,8 @@ async fn every_record_that_the_source_returned_reaches_the_webhook_or_is_a_dead_
     .await?;
     assert_eq!(letters.len(), REFUSED.len());
     let terms = Terms {
-        partial: false,
         letters: &letters,
+        ..Terms::default()
     };
     let ledger = Ledger::of(&sync.receiver.deliveries(), &run, terms).sound();
     assert_eq!(ledger.missing(&served()), Vec::<String>::new());

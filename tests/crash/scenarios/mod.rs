@@ -72,7 +72,8 @@ impl Scenario {
             Self::Drain => drain::run(world).await,
         }?;
         world.after_hang().await?;
-        world.settled().await
+        world.settled().await?;
+        world.check_again().await
     }
 }
 

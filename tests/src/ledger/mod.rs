@@ -3,7 +3,8 @@
 //!
 //! It reads what a receiver got and what the API says of the run and its dead letters, and finds every fault at once:
 //!
-//! - an event has one body, however often it is sent; `created` and `started` come first, one terminal event last;
+//! - an event has one body, however often it is sent; `created` and `started` come first, one terminal event last; after it
+//!   come only dead letters that are sent again, and `deleted`;
 //! - `seq` of a stream rises without a gap, but where a dead letter holds what is missing;
 //! - a child comes after the parent whose values it was made with (`meta.parents`);
 //! - the run counts what was acknowledged and what is dead, and so does its terminal event;
@@ -14,6 +15,8 @@
 mod leftovers;
 mod letters;
 mod parents;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +26,7 @@ use self::parents::Parents;
 pub use self::{leftovers::leftovers, letters::dead_letters};
 use crate::receiver::Delivery;
 
+const DELETED: &str = "sync_job_run:deleted";
 /// Faults told in words; more are counted.
 const SHOWN_FAULTS: usize = 20;
 
@@ -32,9 +36,10 @@ pub type ParentValues = BTreeMap<String, Value>;
 /// The events of one run.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// Acknowledged events in order, as `<name> <id>`; left out are repeats of an id, `created` and `updated`.
+    /// Acknowledged events in order, as `<name> <id>`; left out are repeats of an id, letters that were sent again, `created`,
+    /// `updated` and `deleted`.
     pub events: Vec<String>,
-    /// Acknowledged records by stream, in `seq` order, as the bytes that came.
+    /// Acknowledged records by stream, in `seq` order, as the bytes that came, be it in a letter that was sent again.
     pub records: BTreeMap<String, Vec<String>>,
     /// For each of them the values that its request was made with, by placeholder; empty for roots.
     pub parents: BTreeMap<String, Vec<ParentValues>>,
@@ -56,6 +61,9 @@ pub struct Terms<'a> {
     pub partial: bool,
     /// The run's dead letters, with their bodies, as the API gives them ([`dead_letters`]).
     pub letters: &'a [Value],
+    /// Letters that it had and has no more: each was sent again and acknowledged after the run's end, or deleted, and then
+    /// stays dead for the run.
+    pub gone: &'a [Value],
 }
 
 #[derive(serde::Deserialize)]
@@ -225,13 +233,19 @@ struct Reading {
     bodies: BTreeMap<String, Vec<u8>>,
     acknowledged: BTreeSet<String>,
     created: bool,
+    deleted: bool,
     parents: Parents,
+    /// Ids of the letters that are there, and of those that are gone.
+    letters: BTreeSet<String>,
+    gone: BTreeSet<String>,
     /// Stream → `seq` → record that is dead.
     dead: BTreeMap<String, BTreeMap<u64, String>>,
     /// Stream → `seq` → record that was acknowledged, with the values it was made with.
     came: BTreeMap<String, BTreeMap<u64, (String, ParentValues)>>,
     /// Stream and `seq` → record in an event that was not acknowledged.
     sent: BTreeMap<(String, u64), String>,
+    /// Stream and `seq` of records in letters that were acknowledged after the terminal event → values they were made with.
+    redriven: BTreeMap<(String, u64), ParentValues>,
 }
 
 impl Reading {
@@ -242,12 +256,16 @@ impl Reading {
             bodies: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
             created: false,
+            deleted: false,
             parents: Parents::new(streams),
+            letters: ids(terms.letters),
+            gone: ids(terms.gone),
             dead: BTreeMap::new(),
             came: BTreeMap::new(),
             sent: BTreeMap::new(),
+            redriven: BTreeMap::new(),
         };
-        for letter in terms.letters {
+        for letter in terms.letters.iter().chain(terms.gone) {
             let body = &letter["body"];
             let stream = stream_of(&body["payload"]);
             let seqs = letter["first_seq"].as_u64().unwrap_or(0)..;
@@ -272,6 +290,7 @@ impl Reading {
             self.fault(format!("{id} has another webhook-id"));
         }
         let body = &delivery.request.body;
+        let known = self.bodies.contains_key(&id);
         let first = self
             .bodies
             .entry(id.clone())
@@ -281,27 +300,45 @@ impl Reading {
         }
         if self.acknowledged.contains(&id) {
             self.ledger.repeats += 1;
-        } else if delivery.acknowledged() {
+            return;
+        }
+        let is_letter = self.letters.contains(&id) || self.gone.contains(&id);
+        let late = !self.ledger.terminal.is_null();
+        let name = event["event"].as_str().unwrap_or_default();
+        // One that was refused or given up before may be in the hands of a worker that hung.
+        let is_new = delivery.acknowledged() || !known;
+        if late && is_new && !is_letter && name != DELETED {
+            self.fault(format!("{name} {id} came after the terminal event"));
+        }
+        if delivery.acknowledged() {
             self.acknowledged.insert(id.clone());
+        }
+        if late && is_letter && delivery.acknowledged() {
+            self.note_redriven(&id, event, body);
+        } else if delivery.acknowledged() {
             self.note(&id, event, delivery);
-        } else if let Ok(texts) = texts(body) {
-            let (stream, first) = (
-                stream_of(&event["payload"]),
-                &event["payload"]["meta"]["first_seq"],
-            );
-            let seqs = first.as_u64().unwrap_or(0)..;
-            self.sent.extend(
-                seqs.zip(texts)
-                    .map(|(seq, text)| ((stream.clone(), seq), text)),
-            );
+        } else {
+            self.sent.extend(numbered(event, body));
+        }
+    }
+
+    /// A letter that was sent again. No order is promised among them.
+    fn note_redriven(&mut self, id: &str, event: &Value, body: &[u8]) {
+        if self.letters.contains(id) {
+            self.fault(format!(
+                "the letter {id} was acknowledged, and is still one"
+            ));
+        }
+        let records = numbered(event, body);
+        let values = parents_of(&event["payload"], records.len());
+        for ((place, text), values) in records.into_iter().zip(values) {
+            self.redriven.insert(place.clone(), values);
+            self.sent.insert(place, text);
         }
     }
 
     fn note(&mut self, id: &str, event: &Value, delivery: &Delivery) {
         let name = event["event"].as_str().unwrap_or_default().to_owned();
-        if !self.ledger.terminal.is_null() {
-            self.fault(format!("{name} came after the terminal event"));
-        }
         let first = self.ledger.events.is_empty();
         match name.strip_prefix("sync_job_run:").unwrap_or_default() {
             "created" => {
@@ -312,6 +349,13 @@ impl Reading {
                 return;
             }
             "updated" => return,
+            "deleted" => {
+                if self.deleted || self.ledger.terminal.is_null() {
+                    self.fault(format!("{name} comes once, after the terminal event"));
+                }
+                self.deleted = true;
+                return;
+            }
             "started" if !first => self.fault(format!("{name} comes first and once")),
             // The ends are those of runs that were over before they began.
             "started" | "stopped" | "failed" => {}
@@ -372,7 +416,7 @@ impl Reading {
     }
 
     fn end(mut self, run: &Value) -> Ledger {
-        let (mut delivered, mut dead_records) = (0, 0);
+        let (mut delivered, mut redriven, mut dead_records) = (0, 0, 0);
         let streams: BTreeSet<String> = self.came.keys().chain(self.dead.keys()).cloned().collect();
         let mut last_seqs = BTreeMap::new();
         for stream in streams {
@@ -386,6 +430,14 @@ impl Reading {
                     .or_else(|| self.sent.get(&(stream.clone(), *seq)).cloned())
                 {
                     *text = bytes;
+                }
+            }
+            for (seq, text) in std::mem::take(&mut dead) {
+                if let Some(values) = self.redriven.remove(&(stream.clone(), seq)) {
+                    redriven += 1;
+                    came.insert(seq, (text, values));
+                } else {
+                    dead.insert(seq, text);
                 }
             }
             let last = came.keys().chain(dead.keys()).max().copied().unwrap_or(0);
@@ -415,11 +467,12 @@ impl Reading {
                 run["records_delivered"], run["records_dead"]
             ));
         }
-        self.end_terminal(run, delivered, &last_seqs);
+        self.end_terminal(run, delivered - redriven, &last_seqs);
         self.ledger
     }
 
-    /// The terminal event agrees with the run, and the receiver can prove from it that each stream is complete.
+    /// The terminal event agrees with the run, and the receiver can prove from it that each stream is complete. `delivered`:
+    /// records until then.
     fn end_terminal(&mut self, run: &Value, delivered: usize, last_seqs: &BTreeMap<String, u64>) {
         let terminal = std::mem::take(&mut self.ledger.terminal);
         if terminal.is_null() {
@@ -454,6 +507,21 @@ impl Reading {
         }
         self.ledger.terminal = terminal;
     }
+}
+
+/// Ids of letters, which are those of their events.
+fn ids(letters: &[Value]) -> BTreeSet<String> {
+    let ids = letters.iter().filter_map(|letter| letter["id"].as_str());
+    ids.map(str::to_owned).collect()
+}
+
+/// The records of an event, if it has any, with stream and `seq`.
+fn numbered(event: &Value, body: &[u8]) -> Vec<((String, u64), String)> {
+    let stream = stream_of(&event["payload"]);
+    let first = event["payload"]["meta"]["first_seq"].as_u64().unwrap_or(0);
+    let texts = texts(body).unwrap_or_default();
+    let places = (first..).map(|seq| (stream.clone(), seq));
+    places.zip(texts).collect()
 }
 
 /// The records of an event as they came.
