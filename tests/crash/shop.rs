@@ -20,7 +20,7 @@ use syncline_tests::{
 };
 
 pub const ORDERS: u64 = 24;
-const PER_PAGE: u64 = 8;
+pub const PER_PAGE: u64 = 8;
 const LINES: u64 = 2;
 /// Its lines are gone for good.
 pub const GONE: u64 = 6;

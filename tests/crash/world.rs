@@ -44,7 +44,7 @@ const PAST_OWN_FAULT_MS: i64 = 6_000;
 const HANGS: Duration = Duration::from_secs(4);
 const WORKERS: usize = 2;
 /// The keys' base, with the default prefix.
-const BASE: &str = "syncline:{p0}";
+pub const BASE: &str = "syncline:{p0}";
 
 /// Two workers and an API over a Redis, a shop to sync from, and a receiver.
 pub struct World {
@@ -160,6 +160,23 @@ impl World {
 
     pub fn stack(&self) -> MutexGuard<'_, Stack> {
         lock(&self.stack)
+    }
+
+    /// Carries out a command that may be repeated, again until Redis answers it.
+    pub async fn ask_redis<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T> {
+        let deadline = Instant::now() + LONG;
+        loop {
+            let asked = async {
+                Ok(command
+                    .query_async(&mut connect(&self.redis_url).await?)
+                    .await?)
+            };
+            match asked.await {
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => tokio::time::sleep(LOOK).await,
+                answered => return answered,
+            }
+        }
     }
 
     pub fn source_url(&self) -> String {

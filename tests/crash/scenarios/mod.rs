@@ -2,6 +2,7 @@
 
 mod accounts;
 mod backpressure;
+mod broken;
 mod control;
 mod drain;
 mod schedule;
@@ -30,6 +31,8 @@ pub enum Scenario {
     Backpressure,
     /// Workers that are told to stop.
     Drain,
+    /// Objects that can't be read, or are gone from the store.
+    Broken,
 }
 
 impl Scenario {
@@ -40,6 +43,7 @@ impl Scenario {
         Self::Schedule,
         Self::Backpressure,
         Self::Drain,
+        Self::Broken,
     ];
 
     /// As tests are named: what goes on.
@@ -51,6 +55,7 @@ impl Scenario {
             Self::Schedule => "triggers fire",
             Self::Backpressure => "the receiver is behind",
             Self::Drain => "workers stop",
+            Self::Broken => "objects are broken by hand and mended",
         }
     }
 
@@ -70,6 +75,7 @@ impl Scenario {
             Self::Schedule => schedule::run(world).await,
             Self::Backpressure => backpressure::run(world).await,
             Self::Drain => drain::run(world).await,
+            Self::Broken => broken::run(world).await,
         }?;
         world.after_hang().await?;
         world.settled().await?;
