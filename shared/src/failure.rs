@@ -46,6 +46,8 @@ points! {
     PageAsked = "page_asked",
     /// A part of a page was read and split; nothing of it is committed.
     PartRead = "part_read",
+    /// Elements of a loop were read; none of them has its task.
+    ElementsRead = "elements_read",
     /// A batch is frozen and its webhook known; the receiver doesn't have it.
     BatchPrepared = "batch_prepared",
     /// The receiver has answered a run's `started`; nothing is settled, so all else of the run waits.

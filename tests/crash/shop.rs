@@ -55,6 +55,19 @@ pub const NEW_KEY: &str = "key-new";
 /// Records of the one huge page.
 const HUGE_RECORDS: usize = 9_000;
 const HUGE_RECORD_BYTES: usize = 2_000;
+/// What the stores are looped over.
+const REGIONS: [&str; 2] = ["north", "south"];
+/// Their one page is committed in two parts, of a megabyte and what is left.
+pub const DEPOTS: usize = 4;
+const DEPOT_BYTES: usize = 400_000;
+/// Bytes of that page that come before its connection breaks for once: more than one part.
+const TORN_BYTES: usize = 1_300_000;
+/// What the bins of each depot are looped over.
+const ROWS: [&str; 2] = ["a", "b"];
+const ROOT: &str = "r";
+const SUBFOLDERS: [&str; 2] = ["p", "q"];
+/// One of the folders that have no more below them.
+const DEEPEST: &str = "rpp";
 
 pub fn order(id: u64) -> String {
     format!(r#"{{"id":{id}, "total":{id}.10}}"#)
@@ -82,6 +95,45 @@ fn huge_record(id: usize) -> String {
     )
 }
 
+/// As [`served`], with what [`nested_resources`] bring.
+pub fn nested_served(with_gone: bool) -> BTreeMap<String, Vec<String>> {
+    let mut all = served(with_gone);
+    let stores = REGIONS.iter().flat_map(|region| stores(region));
+    all.insert("stores".to_owned(), stores.collect());
+    let bins = (1..=DEPOTS).flat_map(|depot| ROWS.map(|row| bin(&depot.to_string(), row)));
+    all.insert("bins".to_owned(), bins.collect());
+    let mut levels = vec![ROOT.to_owned()];
+    let mut entries = Vec::new();
+    while let Some(folder) = levels.pop() {
+        entries.extend(entries_of(&folder));
+        if folder.len() < DEEPEST.len() {
+            levels.extend(SUBFOLDERS.map(|name| format!("{folder}{name}")));
+        }
+    }
+    all.insert("folders".to_owned(), entries);
+    all
+}
+
+fn stores(region: &str) -> [String; 2] {
+    [1, 2].map(|number| format!(r#"{{"id":"{region}-{number}", "sales":{number}.50}}"#))
+}
+
+/// One of the records whose page is committed in parts.
+fn depot(id: usize) -> String {
+    let (rows, plan) = (json!(ROWS), "x".repeat(DEPOT_BYTES));
+    format!(r#"{{"id":{id},"rows":{rows},"plan":"{plan}"}}"#)
+}
+
+fn bin(depot: &str, row: &str) -> String {
+    format!(r#"{{"bin":"{depot}{row}","weight":0.250}}"#)
+}
+
+/// What is in a folder, which is named by the way to it.
+fn entries_of(folder: &str) -> [String; 2] {
+    let more = folder.len() < DEEPEST.len();
+    SUBFOLDERS.map(|name| format!(r#"{{"id":"{folder}{name}","more":{more}}}"#))
+}
+
 /// All of the one huge page.
 pub fn huge_page() -> BTreeMap<String, Vec<String>> {
     let records = (1..=HUGE_RECORDS).map(huge_record).collect();
@@ -107,7 +159,11 @@ pub fn integration(base_url: &str) -> Value {
             "resources": {
                 "orders": {"list": {"path": "/orders", "response_path": "data",
                     "pagination": {"format": "page", "config": {"page_key": "page", "has_next_path": "more"}}}},
-                "lines": {"list": {"path": "/orders/{{query.order_id}}/lines", "response_path": "data"}}
+                "lines": {"list": {"path": "/orders/{{query.order_id}}/lines", "response_path": "data"}},
+                "stores": {"list": {"path": "/stores", "response_path": "data"}},
+                "depots": {"list": {"path": "/depots", "response_path": "data"}},
+                "bins": {"list": {"path": "/bins", "response_path": "data"}},
+                "folders": {"list": {"path": "/folders", "response_path": "data"}}
             }
         }
     })
@@ -118,6 +174,23 @@ pub fn resources() -> Value {
         {"resource": "orders"},
         {"resource": "lines", "depends_on": "orders", "query": {"order_id": "{{resources.orders.id}}"}}
     ])
+}
+
+/// As [`resources`], with loops over arguments and over records, a recursion, and a page that is committed in parts.
+pub fn nested_resources() -> Value {
+    let mut all = resources();
+    let nested = json!([
+        {"resource": "stores", "loop_on": REGIONS, "query": {"region": "{{loop.item}}"}},
+        {"resource": "depots", "persist": false},
+        {"resource": "bins", "depends_on": "depots", "loop_on": "{{resources.depots.rows}}",
+         "query": {"depot": "{{resources.depots.id}}", "row": "{{loop.item}}"}},
+        {"resource": "folders", "query": {"in": ROOT},
+         "recurse": {"if": "more", "config": {"query": {"in": "{{record.id}}"}}}}
+    ]);
+    if let (Some(all), Value::Array(nested)) = (all.as_array_mut(), nested) {
+        all.extend(nested);
+    }
+    all
 }
 
 fn is_first(seen: &Mutex<BTreeSet<String>>, key: String) -> bool {
@@ -139,7 +212,30 @@ impl Shop {
         let shop = self.clone();
         Source::start(move |request, stream| {
             let (status, headers, body) = shop.answer(request);
-            stream.write_all(&http::response(status, &headers, body.as_bytes()))
+            let bytes = http::response(status, &headers, body.as_bytes());
+            if shop.tears(request) {
+                stream.write_all(&bytes[..TORN_BYTES])?;
+                return Err(std::io::ErrorKind::ConnectionAborted.into());
+            }
+            stream.write_all(&bytes)
+        })
+    }
+
+    /// Whether the connection breaks in the middle of the answer.
+    fn tears(&self, request: &Request) -> bool {
+        let is_it = request.path() == "/depots" && !Self::is(&self.calm);
+        is_it && is_first(&self.failed, request.target.clone())
+    }
+
+    /// The records of [`nested_resources`]; none: it asks for something else.
+    fn nested(request: &Request) -> Option<Vec<String>> {
+        let argument = |name| request.query(name).unwrap_or_default();
+        Some(match request.path() {
+            "/stores" => stores(argument("region")).into(),
+            "/depots" => (1..=DEPOTS).map(depot).collect(),
+            "/bins" => vec![bin(argument("depot"), argument("row"))],
+            "/folders" => entries_of(argument("in")).into(),
+            _ => return None,
         })
     }
 
@@ -152,6 +248,9 @@ impl Shop {
             return wrong(401);
         }
         let calm = Self::is(&self.calm);
+        if let Some(records) = Self::nested(request) {
+            return (200, json, format!(r#"{{"data":[{}]}}"#, records.join(",")));
+        }
         if let Some(id) = request
             .path()
             .strip_prefix("/orders/")
@@ -234,6 +333,9 @@ impl Shop {
         if payload["resource"] == "lines" {
             let again = seqs.contains(&1) && is_first(&self.refused, id.to_owned());
             return Answer::Status(if again { 500 } else { 200 });
+        }
+        if payload["resource"] != "orders" {
+            return Answer::Status(200);
         }
         let mended = Self::is(&self.mended);
         if mended {

@@ -2,6 +2,7 @@
 //! what has ended, as an orchestrator does.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     path::{Path, PathBuf},
     sync::{
@@ -428,7 +429,7 @@ impl World {
             ));
         }
         if let Some(served) = &expected.served {
-            let records: usize = served.values().map(Vec::len).sum();
+            let records = served.values().map(Vec::len).sum::<usize>() + expected.unsent;
             if run["records_fetched"] != records {
                 faults.push(format!(
                     "{records} records were served, the run says {}",
@@ -521,10 +522,14 @@ impl Drop for World {
 }
 
 /// What a run should have come to.
+#[derive(Default)]
 pub struct Expected {
     pub status: &'static str,
     /// By stream; none: not all of it was asked for.
-    pub served: Option<std::collections::BTreeMap<String, Vec<String>>>,
+    pub served: Option<BTreeMap<String, Vec<String>>>,
+    /// Records that were fetched beside those, for their children only (`persist`).
+    pub unsent: usize,
+    /// It is a retry.
     pub partial: bool,
 }
 

@@ -27,7 +27,7 @@ pub async fn run(world: &World) -> Result<()> {
     let expected = Expected {
         status: "completed",
         served: Some(huge_page()),
-        partial: false,
+        ..Expected::default()
     };
     world.check_run(&of.webhook, &run, expected).await?;
     Ok(())

@@ -67,7 +67,7 @@ pub async fn run(world: &World) -> Result<()> {
     let expected = Expected {
         status: "completed",
         served: Some(served(true)),
-        partial: false,
+        ..Expected::default()
     };
     world.check_run(&of.webhook, &first, expected).await?;
 
@@ -75,7 +75,7 @@ pub async fn run(world: &World) -> Result<()> {
     let expected = Expected {
         status: "failed",
         served: Some(BTreeMap::new()),
-        partial: false,
+        ..Expected::default()
     };
     let failed = world.check_run(&of.webhook, &second, expected).await?;
     ensure!(failed["error"]["code"] == "invalid_sync_job", "{failed}");

@@ -27,7 +27,7 @@ pub async fn run(world: &World) -> Result<()> {
     let expected = Expected {
         status: "completed",
         served: Some(served(false)),
-        partial: false,
+        ..Expected::default()
     };
     world.check_run(&of.webhook, &run, expected).await?;
     Shop::set(&world.shop.mended, true);
@@ -38,6 +38,7 @@ pub async fn run(world: &World) -> Result<()> {
         status: "completed",
         served: Some(gone_lines()),
         partial: true,
+        ..Expected::default()
     };
     world.check_run(&of.webhook, &retry, expected).await?;
     world.delete(&format!("/sync-job-run/{run}")).await?;
@@ -59,7 +60,7 @@ pub async fn run(world: &World) -> Result<()> {
     let expected = Expected {
         status: "stopped",
         served: None,
-        partial: false,
+        ..Expected::default()
     };
     world.check_run(&of.webhook, &run, expected).await?;
 

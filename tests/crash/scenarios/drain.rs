@@ -36,7 +36,7 @@ pub async fn run(world: &World) -> Result<()> {
     let expected = Expected {
         status: "completed",
         served: Some(served(true)),
-        partial: false,
+        ..Expected::default()
     };
     world.check_run(&of.webhook, &run, expected).await?;
     Ok(())

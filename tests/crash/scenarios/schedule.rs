@@ -32,7 +32,7 @@ pub async fn run(world: &World) -> Result<()> {
     let expected = Expected {
         status: "completed",
         served: Some(served(true)),
-        partial: false,
+        ..Expected::default()
     };
     let run = world.check_run(&of.webhook, &run, expected).await?;
     ensure!(run["trigger"] == "cron", "{run}");
@@ -76,7 +76,7 @@ pub async fn run(world: &World) -> Result<()> {
     let expected = Expected {
         status: "failed",
         served: None,
-        partial: false,
+        ..Expected::default()
     };
     world.check_run(&of.webhook, &run, expected).await?;
     Ok(())

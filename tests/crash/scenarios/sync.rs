@@ -1,4 +1,4 @@
-//! Parents and children, started by a client and by a workflow, over a source and a receiver with troubles; then the dead
+//! Parents and children, loops and a recursion, started by a client and by a workflow, over a source and a receiver with troubles; then the dead
 //! letters.
 
 use anyhow::{Context, Result, ensure};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{account, webhook};
 use crate::{
-    shop::{REFUSED, Shop, integration, resources, served},
+    shop::{DEPOTS, REFUSED, Shop, integration, nested_resources, nested_served},
     world::{Expected, World, run_of},
 };
 
@@ -15,7 +15,7 @@ pub async fn run(world: &World) -> Result<()> {
         .put("/integration/shop", &integration(&world.source_url()))
         .await?;
     let webhook = webhook(world).await?;
-    let job = json!({"integration_name": "shop", "resources": resources()});
+    let job = json!({"integration_name": "shop", "resources": nested_resources()});
     let job = world.create("/sync-job", &job).await?;
     let workflow = json!({"trigger_name": "integrated_account:active", "config": {"steps": [
         {"type": "run", "action": "run_sync_job", "config": {"sync_job_id": job, "webhook_id": webhook}}]}});
@@ -42,8 +42,9 @@ pub async fn run(world: &World) -> Result<()> {
     for id in &ids {
         let expected = Expected {
             status: "completed",
-            served: Some(served(false)),
-            partial: false,
+            served: Some(nested_served(false)),
+            unsent: DEPOTS,
+            ..Expected::default()
         };
         let run = world.check_run(&webhook, id, expected).await?;
         ensure!(

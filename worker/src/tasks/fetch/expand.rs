@@ -8,6 +8,7 @@
 
 use serde_json::Value;
 use shared::{
+    failure::FailurePoint,
     plan::{LOOP_ITEM, Loop, LoopError},
     queue::task::{FetchBody, TaskFault},
     store::{
@@ -75,6 +76,7 @@ pub(super) async fn execute(
             children: children.collect(),
             lease: LEASE,
         };
+        FailurePoint::ElementsRead.reach()?;
         match until_available(|| context.store.commit_page(&commit)).await? {
             Committed::Done { .. } if after == After::Done => return Ok("looped"),
             Committed::Done { .. } => step += 1,
