@@ -6,7 +6,8 @@
 //! to it and has the least to do; one that no scenario comes to fails, unless [`UNREACHED`] says why.
 //!
 //! `cargo test --test crash -- commit_page` runs those with that name. `TEST_CRASH=all` walks each point in all
-//! scenarios that come to it, at several times, and adds a Redis that dies (`make test-crash ALL=1`).
+//! scenarios that come to it, at several times, each with a Redis that dies too (`make test-crash ALL=1`); otherwise it dies
+//! at a few of them.
 
 mod case;
 mod plan;
@@ -16,10 +17,14 @@ mod world;
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use libtest_mimic::{Arguments, Trial};
 
-use self::{case::Kind, plan::Case, scenarios::Scenario};
+use self::{
+    case::Kind,
+    plan::{Case, REDIS_DIES_AT, is_of},
+    scenarios::Scenario,
+};
 
 /// Crashes at once: they mostly wait, for leases, timers and programs that start.
 const SIDE_BY_SIDE: usize = 12;
@@ -34,6 +39,11 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(SIDE_BY_SIDE);
     let points = shared::failure::names();
+    let is_there = |script: &&str| points.iter().any(|point| is_of(point, script));
+    ensure!(
+        REDIS_DIES_AT.iter().all(is_there),
+        "a script of REDIS_DIES_AT is no more"
+    );
     let mut trials = Vec::new();
     if may_match(arguments.filter.as_deref(), &points) {
         let visited = plan::visited().context("without a crash")?;
@@ -106,9 +116,4 @@ fn stale(cases: &[Case]) -> impl Iterator<Item = Trial> {
                 Err("a scenario comes to it, or it is no more: take it out of UNREACHED".into())
             })
         })
-}
-
-/// Whether a point is one of those of a script.
-fn is_of(point: &str, script: &str) -> bool {
-    point.split(':').next() == Some(script)
 }

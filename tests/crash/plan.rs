@@ -16,6 +16,15 @@ use crate::{
 /// `all`: the hits from the first one on that are walked, beside a later one.
 const EARLY_HITS: usize = 4;
 
+/// Scripts before and after which Redis dies too in every run, not only with `all`: those that take in work and pass it on.
+pub const REDIS_DIES_AT: [&str; 5] = [
+    "create_run",
+    "start_run",
+    "claim",
+    "commit_page",
+    "settle_batch",
+];
+
 /// One test.
 pub enum Case {
     /// In the first of these scenarios that comes to it.
@@ -93,7 +102,7 @@ pub fn cases(visited: &Visited, points: &[String], all: bool) -> Vec<Case> {
             vec![(scenarios, first_visits)]
         };
         for (scenarios, visits) in walks {
-            for (hit, kind) in crashes(visits, all) {
+            for (hit, kind) in crashes(point, visits, all) {
                 let point = point.clone();
                 cases.push(Case::Crash(scenarios.clone(), Crash { point, hit, kind }));
             }
@@ -102,10 +111,10 @@ pub fn cases(visited: &Visited, points: &[String], all: bool) -> Vec<Case> {
     cases
 }
 
-/// Hits and kinds: a crash in full swing, a step that fails as things begin, and a process that hangs; `all`: both of the
-/// former early and late, and Redis dies too. Two workers share the visits, so that one of them has at least half of them. A
+/// Hits and kinds: a crash in full swing, a step that fails as things begin, a process that hangs, and at the points of
+/// [`REDIS_DIES_AT`] a Redis that dies; `all`: both of the former early and late, and Redis dies everywhere. Two workers share the visits, so that one of them has at least half of them. A
 /// program that hangs before it is ready has nobody yet who looks after it.
-fn crashes(visits: Visits, all: bool) -> Vec<(usize, Kind)> {
+fn crashes(point: &str, visits: Visits, all: bool) -> Vec<(usize, Kind)> {
     let later = visits.all.div_ceil(3);
     let mut crashes = BTreeSet::from([(later, Kind::Abort), (1, Kind::Error)]);
     if all {
@@ -115,9 +124,14 @@ fn crashes(visits: Visits, all: bool) -> Vec<(usize, Kind)> {
     if visits.running > 0 {
         let later = visits.running.div_ceil(3);
         crashes.insert((later, Kind::Hang));
-        if all {
+        if all || REDIS_DIES_AT.iter().any(|script| is_of(point, script)) {
             crashes.insert((later, Kind::Redis));
         }
     }
     crashes.into_iter().collect()
+}
+
+/// Whether a point is one of those of a script.
+pub fn is_of(point: &str, script: &str) -> bool {
+    point.split(':').next() == Some(script)
 }
