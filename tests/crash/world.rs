@@ -419,6 +419,7 @@ impl World {
             partial: expected.partial,
             letters,
             gone,
+            ..ledger::Terms::default()
         };
         let ledger = ledger::Ledger::of(&self.receiver.deliveries(), run, terms);
         let mut faults = ledger.faults.clone();

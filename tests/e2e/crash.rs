@@ -5,10 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 use shared::store::queue::LEASE;
-use syncline_tests::{
-    ledger::{Ledger, sorted},
-    source::Source,
-};
+use syncline_tests::{ledger::sorted, source::Source};
 
 use crate::scenario::{Setup, Shop, Syncing};
 
@@ -37,7 +34,7 @@ async fn in_the_middle(sync: &Syncing, run: &str) -> Result<()> {
 async fn complete(sync: &Syncing, run: &str) -> Result<()> {
     let run = sync.finish(run).await?;
     assert_eq!(run["status"], "completed", "{run}");
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
     assert_eq!(ledger.sorted("wms/order-items"), sorted(SHOP.all_lines()));
     Ok(())
@@ -113,8 +110,7 @@ async fn runs_that_were_accepted_while_the_api_was_killed_are_carried_out() -> R
     }
     for id in &listed {
         let run = sync.finish(id).await?;
-        let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
-        assert_eq!(ledger.records["wms/orders"], small.all_orders());
+        sync.check(&run).await?.expect_all(&small.served());
     }
     Ok(())
 }
@@ -145,6 +141,7 @@ async fn a_request_that_takes_longer_than_a_lease_is_made_once() -> Result<()> {
         "{run}"
     );
     assert_eq!(sync.source.requests().len(), 1);
+    sync.check(&run).await?;
     Ok(())
 }
 

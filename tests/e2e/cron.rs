@@ -5,8 +5,6 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 
-use syncline_tests::ledger::{Ledger, sorted};
-
 use crate::scenario::{Setup, Shop, Syncing};
 
 const SHOP: Shop = Shop {
@@ -49,9 +47,7 @@ async fn every_minute_makes_one_run_over_three_workers_and_two_apis() -> Result<
             (&json!("cron"), &json!(trigger))
         );
         let run = sync.finish(run["id"].as_str().expect("an id")).await?;
-        let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
-        assert_eq!(ledger.sorted("wms/orders"), sorted(SHOP.all_orders()));
-        assert_eq!(ledger.sorted("wms/order-items"), sorted(SHOP.all_lines()));
+        sync.check(&run).await?.expect_all(&SHOP.served());
     }
     let state = sync.rest.get(&path).await?;
     assert_eq!(

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use reqwest::Method;
 use serde_json::{Value, json};
 use syncline_tests::{
-    ledger::Ledger,
+    ledger::Terms,
     receiver::{Answer, Receiver},
 };
 
@@ -96,8 +96,7 @@ async fn a_receiver_that_is_gone_is_left_alone_and_its_backlog_drains_when_it_is
     sync.receiver.answer_always(Answer::Status(200));
     switch_on(&sync).await?;
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
-    assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
+    sync.check(&run).await?.expect_all(&SHOP.served());
     assert_eq!(
         (&run["records_dead"], &run["waiting_for"]),
         (&json!(0), &Value::Null)
@@ -136,8 +135,7 @@ async fn after_five_days_of_failures_a_webhook_is_switched_off_and_loses_nothing
     sync.receiver.answer_always(Answer::Status(200));
     switch_on(&sync).await?;
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
-    assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
+    sync.check(&run).await?.expect_all(&SHOP.served());
     assert_eq!(run["records_dead"], 0);
     Ok(())
 }
@@ -170,6 +168,7 @@ async fn what_failed_for_a_day_is_a_dead_letter_and_what_waited_behind_it_is_not
         .sum();
     assert_eq!(counted, dead, "{letters:?}");
     assert!(letters.iter().all(|letter| letter["status_code"] == 500));
+    sync.check(&run).await?.expect_all(&SHOP.served());
     Ok(())
 }
 
@@ -239,8 +238,7 @@ async fn a_receiver_that_fails_everything_is_probed_by_one_request_at_a_time_eve
     lane.advance(LONGEST).await?;
     for run in &runs {
         let run = sync.finish(run).await?;
-        let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
-        assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
+        sync.check(&run).await?.expect_all(&SHOP.served());
         assert_eq!(run["records_dead"], 0);
         assert_eq!(
             (&run["waiting_for"], &run["waiting_since"]),
@@ -271,14 +269,15 @@ async fn a_receiver_that_hangs_does_not_hold_up_those_of_other_webhooks() -> Res
     let webhook = sync.rest.create("/webhook", &webhook).await?;
     let run = sync.start_run_with(&json!({"webhook_id": webhook})).await?;
     other.wait_for("sync_job_run:completed", Duration::from_secs(30))?;
-    Ledger::check(&other.deliveries(), &sync.run(&run).await?);
+    let run = sync.run(&run).await?;
+    sync.check_at(&other, &run, Terms::default()).await?;
     for run in &hung {
         assert_eq!(sync.run(run).await?["records_delivered"], 0);
     }
     sync.receiver.resume();
     for run in &hung {
         let run = sync.finish(run).await?;
-        Ledger::check(&sync.receiver.deliveries(), &run);
+        sync.check(&run).await?;
     }
     Ok(())
 }
@@ -302,8 +301,7 @@ async fn the_time_in_which_a_webhook_was_off_does_not_count_towards_giving_up() 
     sync.receiver.answer_always(Answer::Status(200));
     switch_on(&sync).await?;
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
-    assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
+    sync.check(&run).await?.expect_all(&SHOP.served());
     assert_eq!(run["records_dead"], 0);
     Ok(())
 }

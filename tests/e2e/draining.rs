@@ -12,12 +12,7 @@ use shared::store::{
     Store,
     queue::{LEASE, Queue},
 };
-use syncline_tests::{
-    ledger::{Ledger, sorted},
-    process::wait_until,
-    receiver::Answer,
-    source::Source,
-};
+use syncline_tests::{ledger::sorted, process::wait_until, receiver::Answer, source::Source};
 
 use crate::scenario::{LONG, Setup, Shop, Syncing};
 
@@ -85,8 +80,8 @@ async fn a_rolling_restart_of_all_workers_waits_for_no_lease_and_sends_nothing_t
     let run = sync.finish(&run).await?;
     assert_eq!(run["status"], "completed", "{run}");
     assert_eq!(run["errors"], 0, "{run}");
+    let ledger = sync.check(&run).await?;
     let deliveries = sync.receiver.deliveries();
-    let ledger = Ledger::check(&deliveries, &run);
     assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
     assert_eq!(ledger.sorted("wms/order-items"), sorted(SHOP.all_lines()));
 
@@ -138,7 +133,7 @@ async fn a_worker_whose_drain_budget_ends_hands_its_request_back_and_another_one
     let run = sync.finish(&run).await?;
     let took = began.elapsed();
     assert_eq!(run["status"], "completed", "{run}");
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
     assert!(drained < STUCK / 2, "the worker took {drained:?} to stop");
     assert!(took < STUCK, "the request was waited for: {took:?}");
@@ -185,7 +180,7 @@ async fn a_long_fetch_goes_on_elsewhere_from_its_next_page_when_its_worker_stops
     sync.stack.add_worker(&[])?;
     let run = sync.finish(&run).await?;
     assert_eq!(run["status"], "completed", "{run}");
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
     let asked = sync.source.requests().len() as u64;
     assert_eq!(
@@ -219,6 +214,7 @@ async fn a_task_of_a_newer_version_stays_for_newer_workers_and_nobody_waits_for_
         let run = sync.start_run().await?;
         let run = sync.finish(&run).await?;
         assert_eq!(run["status"], "completed", "{run}");
+        sync.check(&run).await?;
     }
     assert!(began.elapsed() < LEASE, "others waited for them");
     for (queue, _, body) in newer {

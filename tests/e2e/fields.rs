@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use syncline_tests::{http::Request, ledger::Ledger, source::Source};
+use syncline_tests::{http::Request, ledger::Terms, source::Source};
 
 use crate::{
     depot,
@@ -80,7 +80,7 @@ async fn a_run_with_5_levels_and_loops_times_parents_asks_for_all_of_it_once_and
     assert_eq!(asked.iter().cloned().collect::<BTreeSet<_>>(), right);
     assert_eq!(asked.len(), right.len(), "each once");
     assert_eq!(run["requests"], right.len(), "{run}");
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     let counts: Vec<_> = depot::counts()
         .map(|(name, _)| (name, ledger.records[name].len()))
         .into();
@@ -147,6 +147,7 @@ async fn a_long_loop_is_made_in_parts_and_every_element_is_asked_for_once() -> R
         );
     }
     assert_eq!(orders.len(), ids.len());
+    sync.check(&run).await?;
     Ok(())
 }
 
@@ -177,7 +178,7 @@ async fn loops_whose_worker_is_killed_go_on_and_bring_each_record_once() -> Resu
         (&json!("completed"), &json!(0)),
         "{run}"
     );
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     for (name, count) in depot::counts() {
         let records: BTreeSet<_> = ledger.records[name].iter().collect();
         assert_eq!(
@@ -226,6 +227,11 @@ async fn a_resource_is_told_under_its_name_or_not_at_all_and_fails_by_its_own_po
             names.iter().all(|name| name == "\"their/lines\""),
             "{names:?}"
         );
+        let terms = Terms {
+            unstored: &["all"],
+            ..Terms::default()
+        };
+        sync.check_at(&sync.receiver, &run, terms).await?;
         if status == "completed" {
             assert_eq!(run["records_delivered"], 24 * 3);
             assert_eq!(
@@ -281,6 +287,7 @@ async fn a_loop_over_nothing_makes_no_request_and_one_over_no_array_is_an_error(
         for progress in run["progress"].as_array().expect("progress") {
             assert_eq!(progress["status"], "done", "{run}");
         }
+        sync.check(&run).await?;
     }
     assert_eq!(sync.source.requests(), Vec::<String>::new());
     Ok(())
@@ -308,6 +315,7 @@ async fn in_a_loop_the_argument_that_is_looped_over_is_its_element() -> Result<(
         asked,
         BTreeSet::from(["/orders/3/lines".to_owned(), "/orders/5/lines".to_owned()])
     );
+    sync.check(&run).await?;
     Ok(())
 }
 
@@ -368,7 +376,7 @@ async fn recurse(condition: &str) -> Result<()> {
     let run = sync.start_run().await?;
     let run = sync.finish(&run).await?;
     assert_eq!(errors(&sync, &run).await?, Vec::<Value>::new());
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     // 1 + 2 + 4 + 8 folders are listed; each has a file, and all but the last ones two folders.
     assert_eq!(ledger.records["entries"].len(), 15 + 14);
     assert_eq!(
@@ -420,7 +428,7 @@ async fn a_filter_decides_on_records_and_their_children_and_a_map_on_what_is_del
     let run = sync.start_run().await?;
     let run = sync.finish(&run).await?;
     assert_eq!(errors(&sync, &run).await?, Vec::<Value>::new());
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     let expected: Vec<_> = (1..=25)
         .filter(|id| id % 2 == 1)
         .map(|id| {
@@ -472,7 +480,7 @@ async fn an_expression_that_fails_on_one_record_is_an_error_of_that_record() -> 
             (&run["status"], &run["errors"]),
             (&json!("completed"), &json!(1))
         );
-        let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+        let ledger = sync.check(&run).await?;
         assert_eq!(ledger.records["wms/orders"].len(), 24);
         assert!(
             !sync
@@ -517,6 +525,7 @@ async fn a_recursion_without_end_stops_at_its_depth_and_says_so() -> Result<()> 
         "{run}"
     );
     assert_eq!(run["status"], "completed");
+    sync.check(&run).await?;
     Ok(())
 }
 
@@ -566,7 +575,7 @@ async fn under_batch_errors_that_come_together_are_one_event() -> Result<()> {
         assert!(payload.get("error").is_none());
     }
     assert!(errors.iter().all(|error| error["error"]["status"] == 404));
-    Ledger::check(&sync.receiver.deliveries(), &run);
+    sync.check(&run).await?;
     Ok(())
 }
 
@@ -651,6 +660,7 @@ async fn a_retry_asks_from_the_same_date_and_leaves_records_alone_that_an_expres
     let run = sync.start_run().await?;
     let failed = sync.finish(&run).await?;
     assert_eq!(failed["errors"], 2, "{failed}");
+    sync.check(&failed).await?;
     let asked = |from: usize| -> Vec<String> {
         let requests = sync.source.requests();
         requests[from..]
@@ -675,6 +685,11 @@ async fn a_retry_asks_from_the_same_date_and_leaves_records_alone_that_an_expres
     );
     assert_eq!(asked(before), [at_first]);
     assert_eq!(sync.source.requests().len(), before + 1);
+    let part = Terms {
+        partial: true,
+        ..Terms::default()
+    };
+    sync.check_at(&sync.receiver, &retried, part).await?;
     Ok(())
 }
 
@@ -702,7 +717,7 @@ async fn a_map_that_makes_much_of_little_needs_bounded_memory() -> Result<()> {
     assert_eq!(errors.len(), 1, "{errors:?}");
     let message = errors[0]["message"].as_str().expect("a message");
     assert!(message.contains("a record has at most"), "{message}");
-    Ledger::check(&sync.receiver.deliveries(), &run);
+    sync.check(&run).await?;
     let peak = sync.stack.workers[0].peak_rss_bytes()?;
     assert!(
         peak < 256 * 1024 * 1024,
@@ -723,7 +738,8 @@ async fn a_stopped_run_stops_computing_over_its_page() -> Result<()> {
     sync.wait(&run, "records to fail", errors).await?;
     let path = format!("/sync-job-run/{run}/stop");
     sync.rest.post(&path, &json!({})).await?;
-    sync.finish(&run).await?;
+    let run = sync.finish(&run).await?;
+    sync.check(&run).await?;
     let ended = |metrics: &str| {
         let line = metrics
             .lines()

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use shared::seal::{Secret, signature::SigningKey};
 use syncline_tests::{
     http::Request,
-    ledger::Ledger,
+    ledger::Terms,
     receiver::{Answer, Delivery, Receiver},
     source::Source,
 };
@@ -145,8 +145,10 @@ async fn a_receiver_that_asks_for_a_pause_hears_nothing_before_it_is_over() -> R
     let other = Receiver::start()?;
     let webhook = json!({"target_url": other.url()});
     let webhook = sync.rest.create("/webhook", &webhook).await?;
-    sync.start_run_with(&json!({"webhook_id": webhook})).await?;
+    let elsewhere = sync.start_run_with(&json!({"webhook_id": webhook})).await?;
     other.wait_for("sync_job_run:completed", LONG)?;
+    let elsewhere = sync.run(&elsewhere).await?;
+    sync.check_at(&other, &elsewhere, Terms::default()).await?;
     let look = lane.look().await?;
     assert_eq!((look.blocked_lanes, look.delayed), (1, 0), "{look:?}");
     assert_eq!(sync.receiver.deliveries().len(), 1);
@@ -173,8 +175,7 @@ async fn a_receiver_that_asks_for_a_pause_hears_nothing_before_it_is_over() -> R
     lane.advance(25 * HOUR).await?;
     for run in &runs {
         let run = sync.finish(run).await?;
-        let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
-        assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
+        sync.check(&run).await?.expect_all(&SHOP.served());
         assert_eq!(run["records_dead"], 0);
         let path = format!("/sync-job-run/{}/event", run["id"].as_str().expect("an id"));
         for event in rows(&sync, &path).await? {
@@ -195,7 +196,7 @@ async fn a_pause_that_is_past_or_can_not_be_read_is_an_ordinary_failure() -> Res
     ]);
     let run = sync.start_run().await?;
     let run = sync.finish(&run).await?;
-    Ledger::check(&sync.receiver.deliveries(), &run);
+    sync.check(&run).await?;
     let path = format!("/sync-job-run/{}/event", run["id"].as_str().expect("an id"));
     assert_eq!(rows(&sync, &path).await?[0]["attempts"], 5);
     Ok(())
@@ -263,6 +264,7 @@ async fn events_that_are_too_large_for_the_receiver_get_smaller_until_they_fit()
             (&json!("completed"), &json!(ORDERS - dead), &json!(dead)),
             "{most}"
         );
+        sync.check(&run).await?;
     }
     Ok(())
 }
@@ -309,6 +311,7 @@ async fn a_400_to_started_stops_the_run_and_nothing_more_is_fetched() -> Result<
     let taken = taken(&deliveries, &run);
     assert!(taken.keys().copied().eq(1..=taken.len() as u64));
     assert_eq!(run["records_delivered"], taken.len());
+    sync.check(&run).await?;
     Ok(())
 }
 
@@ -394,6 +397,11 @@ async fn records_that_an_answer_names_as_failed_are_dead_letters_and_the_rest_is
         (&json!(44), &json!(6)),
         "{ended}"
     );
+    let ledger = sync.check(&run).await?;
+    ledger.expect_all(&BTreeMap::from([(
+        "wms/orders".to_owned(),
+        SHOP.all_orders(),
+    )]));
     Ok(())
 }
 
@@ -420,8 +428,8 @@ async fn every_retry_has_the_same_bytes_and_a_signature_of_its_own_time() -> Res
     });
     let run = sync.start_run().await?;
     let run = sync.finish(&run).await?;
+    sync.check(&run).await?;
     let deliveries = sync.receiver.deliveries();
-    Ledger::check(&deliveries, &run);
     let mut signatures: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for delivery in &deliveries {
         let header = |name| delivery.request.header(name).expect("a header").to_owned();
@@ -447,8 +455,8 @@ async fn a_receiver_with_a_rate_gets_no_more_requests_than_that() -> Result<()> 
     let sync = Syncing::of_shop(SHOP, delivery(&limits)).await?;
     let run = sync.start_run().await?;
     let run = sync.finish(&run).await?;
+    sync.check(&run).await?;
     let deliveries = sync.receiver.deliveries();
-    Ledger::check(&deliveries, &run);
     assert!(deliveries.len() >= 15, "{} events", deliveries.len());
     for window in deliveries.windows(PER_SECOND + 2) {
         let took = window[PER_SECOND + 1].at - window[0].at;

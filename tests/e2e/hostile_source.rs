@@ -12,11 +12,7 @@ use std::{
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use syncline_tests::{
-    http,
-    ledger::{Ledger, sorted},
-    source::Source,
-};
+use syncline_tests::{http, ledger::sorted, source::Source};
 
 use crate::{
     lane::Lane,
@@ -51,7 +47,7 @@ async fn error_of(
         (&json!("completed"), &json!(1)),
         "{run}"
     );
-    Ledger::check(&sync.receiver.deliveries(), &run);
+    sync.check(&run).await?;
     let errors = sync
         .rest
         .get(&format!(
@@ -231,7 +227,7 @@ async fn the_records_of_a_page_arrive_even_if_the_next_page_can_not_be_told() ->
     sync.rest.put("/integration/shop", &document).await?;
     let run = sync.start_run().await?;
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     assert_eq!(ledger.records["wms/orders"].len(), 10, "{run}");
     assert_eq!(run["errors"], 1, "{run}");
     Ok(())
@@ -271,7 +267,7 @@ async fn an_outage_of_the_source_costs_a_run_no_record() -> Result<()> {
     is_back.store(true, Ordering::SeqCst);
     lane.advance(Duration::from_mins(5)).await?;
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     assert_eq!(run["errors"], 0, "{run}");
     assert_eq!(ledger.sorted("wms/order-items"), sorted(SHOP.all_lines()));
     let timeline = sync

@@ -14,11 +14,7 @@ use redis::AsyncCommands;
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::store::queue::LEASE;
-use syncline_tests::{
-    http,
-    ledger::{Ledger, sorted},
-    source::Source,
-};
+use syncline_tests::{http, ledger::sorted, source::Source};
 
 use crate::{
     lane::{BASE, Lane},
@@ -77,7 +73,7 @@ async fn a_page_of_many_parents_makes_each_child_once_though_its_worker_dies_in_
     sync.stack.add_worker(&[])?;
     lane.advance(LEASE).await?;
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
     assert_eq!(ledger.sorted("wms/order-items"), sorted(SHOP.all_lines()));
     let asked = sync.source.requests();
@@ -133,7 +129,7 @@ async fn a_page_that_had_to_be_held_whole_is_committed_in_parts_too() -> Result<
     let path = format!("/sync-job-run/{run}/stop");
     sync.rest.post(&path, &json!({})).await?;
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     assert_eq!(ledger.records["orders"], orders);
     let most = most_arguments(&mut redis).await?;
     assert!(most < MOST_ARGUMENTS, "a call with {most} arguments");
@@ -260,6 +256,7 @@ async fn a_dead_receiver_and_endless_sources_stay_within_the_marks() -> Result<(
     let run = sync.finish(&run).await?;
     assert_eq!(run["status"], "stopped");
     assert_eq!(run["records_delivered"], run["records_fetched"], "{run}");
+    sync.check(&run).await?;
     let (undelivered, _, _) = memory().await?;
     assert_eq!(undelivered, 0);
     Ok(())
@@ -304,7 +301,7 @@ async fn all_workers_together_keep_the_budget_of_an_account() -> Result<()> {
     let began = Instant::now();
     let run = sync.start_run().await?;
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
     assert_eq!(ledger.sorted("wms/order-items"), sorted(SHOP.all_lines()));
     // Fifteen requests, a fifth of a second apart.
@@ -344,7 +341,7 @@ async fn accounts_of_an_integration_share_its_budget_and_all_get_their_turn() ->
         .await?;
     for run in [first, second] {
         let run = sync.finish(&run).await?;
-        let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+        let ledger = sync.check(&run).await?;
         assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
         assert_eq!(ledger.sorted("wms/order-items"), sorted(SHOP.all_lines()));
     }

@@ -2,7 +2,6 @@
 //! same at every step.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -14,20 +13,18 @@ use anyhow::Result;
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 use shared::store::queue::LEASE;
-use syncline_tests::{
-    ledger::{Ledger, Terms, dead_letters, leftovers},
-    receiver::Answer,
-    source::Source,
-};
+use syncline_tests::{ledger::leftovers, receiver::Answer, source::Source};
 
-use crate::scenario::{LONG, Setup, Shop, Syncing};
+use crate::{
+    lane::BASE,
+    scenario::{LONG, Setup, Shop, Syncing},
+};
 
 const SHOP: Shop = Shop {
     orders: 80,
     per_page: 10,
     lines: 2,
 };
-const BASE: &str = "syncline:{p0}";
 /// Sequence numbers of orders that the receiver doesn't want.
 const REFUSED: [u64; 3] = [3, 17, 64];
 
@@ -53,13 +50,6 @@ async fn in_the_middle(sync: &Syncing, run: &str) -> Result<()> {
     })
     .await?;
     Ok(())
-}
-
-fn served() -> BTreeMap<String, Vec<String>> {
-    BTreeMap::from([
-        ("wms/orders".to_owned(), SHOP.all_orders()),
-        ("wms/order-items".to_owned(), SHOP.all_lines()),
-    ])
 }
 
 /// The clock of all leases jumps past their end.
@@ -116,19 +106,9 @@ async fn every_record_that_the_source_returned_reaches_the_webhook_or_is_a_dead_
     sync.stack.workers[0].kill()?;
     expire_leases(&sync).await?;
     let run = sync.finish(&run).await?;
-    let letters = dead_letters(
-        &sync.rest,
-        &sync.webhook,
-        run["id"].as_str().unwrap_or_default(),
-    )
-    .await?;
-    assert_eq!(letters.len(), REFUSED.len());
-    let terms = Terms {
-        letters: &letters,
-        ..Terms::default()
-    };
-    let ledger = Ledger::of(&sync.receiver.deliveries(), &run, terms).sound();
-    assert_eq!(ledger.missing(&served()), Vec::<String>::new());
+    let ledger = sync.check(&run).await?;
+    assert_eq!(ledger.dead["wms/orders"].len(), REFUSED.len());
+    ledger.expect_all(&SHOP.served());
     nothing_is_left(&sync).await
 }
 
@@ -176,7 +156,7 @@ async fn effects_count_once_though_a_worker_that_was_taken_for_dead_goes_on() ->
     sync.stack.workers[0].stop(LONG)?;
     shut.store(false, Ordering::Relaxed);
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
     assert_eq!(
         (&run["records_fetched"], &run["errors"]),
@@ -201,8 +181,8 @@ async fn order_holds_whatever_the_receiver_answers_and_whoever_dies() -> Result<
     sync.stack.workers[0].kill()?;
     expire_leases(&sync).await?;
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
-    assert_eq!(ledger.missing(&served()), Vec::<String>::new());
+    let ledger = sync.check(&run).await?;
+    ledger.expect_all(&SHOP.served());
     assert_eq!(
         ledger.milestones(),
         ["sync_job_run:started", "sync_job_run:completed"]

@@ -8,11 +8,7 @@ use std::{
 use anyhow::Result;
 use serde_json::json;
 use shared::clock::Timestamp;
-use syncline_tests::{
-    http,
-    ledger::{Ledger, sorted},
-    source::Source,
-};
+use syncline_tests::{http, source::Source};
 
 use crate::scenario::{Counter, LONG, Setup, Shop, Syncing};
 
@@ -36,8 +32,7 @@ async fn a_run_accepted_with_no_worker_alive_is_carried_out_when_one_comes() -> 
     assert_eq!(sync.run(&run).await?["status"], "created");
     sync.stack.add_worker(&[])?;
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
-    assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
+    sync.check(&run).await?.expect_all(&SHOP.served());
     Ok(())
 }
 
@@ -60,8 +55,7 @@ async fn two_workers_share_a_run() -> Result<()> {
     .await?;
     let run = sync.start_run().await?;
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
-    assert_eq!(ledger.sorted("wms/order-items"), sorted(SHOP.all_lines()));
+    sync.check(&run).await?.expect_all(&SHOP.served());
     for worker in &sync.stack.workers {
         let metrics = worker.metrics()?;
         let fetched = metrics
@@ -109,13 +103,14 @@ async fn a_rate_limited_account_waits_as_asked_says_so_and_delays_no_other() -> 
         .await?;
     let another = sync.finish(&another).await?;
     assert_eq!(another["rate_limited_ms"], 0);
+    sync.check(&another).await?;
     assert_eq!(
         sync.run(&run).await?["status"],
         "rate_limited",
         "only its own account waits"
     );
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     assert_eq!(
         ledger.milestones(),
         [
@@ -168,7 +163,7 @@ async fn a_dead_receiver_and_a_stuck_source_delay_nobody_else() -> Result<()> {
     }
     let run = sync.start_run().await?;
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
     Ok(())
 }
@@ -239,8 +234,7 @@ async fn a_request_that_fails_once_is_tried_again() -> Result<()> {
     let sync = Syncing::of(source, Setup::default()).await?;
     let run = sync.start_run().await?;
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
-    assert_eq!(ledger.sorted("wms/order-items"), sorted(SHOP.all_lines()));
+    sync.check(&run).await?.expect_all(&SHOP.served());
     assert_eq!(
         (&run["errors"], &run["requests"]),
         (&json!(0), &json!(6 + 120 + 1))

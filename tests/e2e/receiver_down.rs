@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
-use syncline_tests::{ledger::Ledger, receiver::Answer};
+use syncline_tests::receiver::Answer;
 
 use crate::scenario::{LONG, Setup, Shop, Syncing};
 
@@ -38,8 +38,7 @@ async fn a_receiver_that_is_down_makes_the_run_wait_and_then_gets_everything() -
     );
     sync.receiver.up()?;
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
-    assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
+    sync.check(&run).await?.expect_all(&SHOP.served());
     assert_eq!(run["records_dead"], 0);
     Ok(())
 }
@@ -94,7 +93,7 @@ async fn a_full_redis_takes_no_new_work_and_empties_itself_once_the_receiver_is_
     }
     sync.receiver.up()?;
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     assert_eq!(ledger.records["wms/orders"].len(), 100_000);
     Ok(())
 }
@@ -107,7 +106,7 @@ async fn every_retry_has_the_same_id_and_the_same_bytes() -> Result<()> {
     let run = sync.start_run().await?;
     let run = sync.finish(&run).await?;
     // The ledger compares the bytes of each repeat.
-    Ledger::check(&sync.receiver.deliveries(), &run);
+    sync.check(&run).await?;
     let created: Vec<_> = sync
         .receiver
         .deliveries()
@@ -142,7 +141,8 @@ async fn retry_after_is_kept_for_the_whole_webhook() -> Result<()> {
     };
     sync.receiver.answer_next([wait]);
     let run = sync.start_run().await?;
-    sync.finish(&run).await?;
+    let run = sync.finish(&run).await?;
+    sync.check(&run).await?;
     let deliveries = sync.receiver.deliveries();
     let pause = deliveries[1].at - deliveries[0].at;
     assert!(

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use shared::store::queue::LEASE;
 use syncline_tests::{
     forwarder::Forwarder,
-    ledger::{Ledger, sorted},
+    ledger::sorted,
     process::{Program, wait_until},
     receiver::Answer,
     redis::PrivateRedis,
@@ -100,7 +100,7 @@ async fn complete(sync: &Syncing, run: &str) -> Result<()> {
         (&json!(0), &json!(0)),
         "{run}"
     );
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     assert_eq!(ledger.records["wms/orders"], SHOP.all_orders());
     assert_eq!(ledger.sorted("wms/order-items"), sorted(SHOP.all_lines()));
     Ok(())
@@ -355,7 +355,7 @@ async fn the_answers_of_redis_get_lost_again_and_again_and_no_task_waits_for_its
     }
     answers_again(&sync).await?;
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     assert_eq!(ledger.records["wms/orders"], shop.all_orders());
     all_work_again(&sync).await?;
     all_told_once(&sync, TIMES);
@@ -397,7 +397,7 @@ async fn redis_goes_away_while_many_runs_start_and_no_task_waits_for_its_lease()
     for run in &runs {
         let run = sync.finish(run).await?;
         assert_eq!(run["status"], "completed", "{run}");
-        let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+        let ledger = sync.check(&run).await?;
         assert_eq!(ledger.records["wms/orders"], shop.all_orders());
     }
     all_work_again(&sync).await?;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 use shared::seal::{Secret, signature};
 use syncline_tests::{
-    ledger::{Ledger, sorted},
+    ledger::{Terms, sorted},
     source::Source,
 };
 
@@ -21,7 +21,7 @@ async fn orders_and_their_lines_arrive_complete_in_order_and_byte_for_byte() -> 
     let sync = Syncing::of_shop(SHOP, Setup::default()).await?;
     let run = sync.start_run().await?;
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     assert_eq!(
         ledger.milestones(),
         ["sync_job_run:started", "sync_job_run:completed"]
@@ -51,7 +51,8 @@ async fn every_delivery_is_signed_and_names_the_parent_of_each_child() -> Result
     let run = sync
         .start_run_with(&json!({"webhook_id": made["id"]}))
         .await?;
-    sync.finish(&run).await?;
+    let run = sync.finish(&run).await?;
+    sync.check(&run).await?;
     for delivery in sync.receiver.deliveries() {
         let header = |name: &str| delivery.request.header(name).unwrap_or_default().to_owned();
         let seconds = header("webhook-timestamp").parse().expect("seconds");
@@ -96,6 +97,11 @@ async fn only_subscribed_events_are_made() -> Result<()> {
     .await?;
     let run = sync.start_run().await?;
     let run = sync.finish(&run).await?;
+    let terms = Terms {
+        unstored: &["wms/orders", "wms/order-items"],
+        ..Terms::default()
+    };
+    sync.check_at(&sync.receiver, &run, terms).await?;
     let names: Vec<_> = sync
         .receiver
         .deliveries()
@@ -120,7 +126,7 @@ async fn under_ignore_an_error_is_told_in_its_stream_and_the_rest_arrives() -> R
     let sync = Syncing::of(shop_without_lines_of_7()?, Setup::default()).await?;
     let run = sync.start_run().await?;
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     assert_eq!(
         ledger.milestones(),
         [
@@ -181,7 +187,7 @@ async fn under_fail_fast_the_run_fails_and_what_was_committed_is_delivered() -> 
     let sync = Syncing::of(shop_without_lines_of_7()?, setup).await?;
     let run = sync.start_run().await?;
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     assert_eq!(ledger.milestones().last(), Some(&"sync_job_run:failed"));
     assert_eq!(
         (&run["status"], &run["error"]["code"]),
@@ -215,7 +221,8 @@ async fn the_second_run_asks_for_what_changed_since_the_first_one_started() -> R
     );
     let before = sync.source.requests().len();
     let second = sync.start_run().await?;
-    sync.finish(&second).await?;
+    let second = sync.finish(&second).await?;
+    sync.check(&second).await?;
     let asked = sync.source.requests()[before].clone();
     let query = url::Url::parse(&format!("http://source{asked}"))?;
     let since = query
@@ -259,7 +266,7 @@ async fn a_stopped_run_delivers_what_it_has_and_fetches_nothing_more() -> Result
         .await?;
     assert_eq!(stopped["status"], "stopped");
     let run = sync.finish(&run).await?;
-    let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
+    let ledger = sync.check(&run).await?;
     assert_eq!(
         ledger.milestones(),
         ["sync_job_run:started", "sync_job_run:stopped"]

@@ -1,10 +1,20 @@
 //! Orders and their lines, from a source the test controls to a receiver it watches.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use syncline_tests::{http::Request, receiver::Receiver, rest::Rest, source::Source, stack::Stack};
+use syncline_tests::{
+    http::Request,
+    ledger::{Ledger, Terms, dead_letters, leftovers_of},
+    receiver::Receiver,
+    redis::connect,
+    rest::Rest,
+    source::Source,
+    stack::Stack,
+};
+
+use crate::lane::BASE;
 
 /// No sync of these tests takes that long, on any machine.
 pub const LONG: Duration = Duration::from_secs(90);
@@ -65,6 +75,14 @@ impl Shop {
         (1..=self.orders)
             .flat_map(|order| (1..=self.lines).map(move |line| Self::line(order, line)))
             .collect()
+    }
+
+    /// All of it by stream, as [`orders_and_lines`] asks for it.
+    pub fn served(self) -> BTreeMap<String, Vec<String>> {
+        BTreeMap::from([
+            ("wms/orders".to_owned(), self.all_orders()),
+            ("wms/order-items".to_owned(), self.all_lines()),
+        ])
     }
 }
 
@@ -209,6 +227,47 @@ impl Syncing {
         })
         .await??;
         self.run(run).await
+    }
+
+    /// Holds a run whose terminal event was acknowledged against all that is promised. It is looked at, with its dead letters
+    /// and what came, only when nothing of it is left in the store: whatever comes late is seen too.
+    pub async fn check(&self, run: &Value) -> Result<Ledger> {
+        self.check_at(&self.receiver, run, Terms::default()).await
+    }
+
+    /// As [`Self::check`], at another receiver, or on terms of its own beside the dead letters.
+    pub async fn check_at(
+        &self,
+        receiver: &Receiver,
+        run: &Value,
+        terms: Terms<'_>,
+    ) -> Result<Ledger> {
+        self.forgotten(run).await?;
+        let text = |field: &str| run[field].as_str().context("a run as the API gives it");
+        let letters = dead_letters(&self.rest, text("webhook_id")?, text("id")?).await?;
+        let terms = Terms {
+            letters: &letters,
+            ..terms
+        };
+        let run = self.run(text("id")?).await?;
+        Ok(Ledger::of(&receiver.deliveries(), &run, terms).sound())
+    }
+
+    /// Waits until nothing of the run is left to do.
+    async fn forgotten(&self, run: &Value) -> Result<()> {
+        let mut connection = connect(self.stack.redis_url()).await?;
+        let deadline = tokio::time::Instant::now() + LONG;
+        loop {
+            let left = leftovers_of(&mut connection, BASE, run).await?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            anyhow::ensure!(
+                tokio::time::Instant::now() < deadline,
+                "the run has ended; left are {left:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Waits until the run's state is as `wanted`.

@@ -4,8 +4,6 @@ use anyhow::Result;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use syncline_tests::ledger::{Ledger, sorted};
-
 use crate::scenario::{API_KEY, LONG, Setup, Shop, Syncing};
 
 const SHOP: Shop = Shop {
@@ -104,8 +102,7 @@ async fn connecting_an_account_starts_one_sync_and_schedules_more() -> Result<()
             &run["args"],
         ];
         assert_eq!(found.map(Clone::clone), expected, "{run}");
-        let ledger = Ledger::check(&sync.receiver.deliveries(), &run);
-        assert_eq!(ledger.sorted("wms/orders"), sorted(SHOP.all_orders()));
+        sync.check(&run).await?.expect_all(&SHOP.served());
     }
     let trigger = done["steps"][2]["sync_job_cron_trigger_id"]
         .as_str()
@@ -163,7 +160,8 @@ async fn whatever_is_killed_between_event_and_run_each_event_makes_one_run() -> 
     let made = made["result"].as_array().cloned().unwrap_or_default();
     assert_eq!(made.len(), ACCOUNTS);
     for run in &made {
-        sync.finish(run["id"].as_str().expect("an id")).await?;
+        let run = sync.finish(run["id"].as_str().expect("an id")).await?;
+        sync.check(&run).await?.expect_all(&SHOP.served());
     }
     Ok(())
 }

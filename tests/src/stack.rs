@@ -161,6 +161,11 @@ impl Stack {
         self.api_address
     }
 
+    /// Where the programs find Redis: the stack's own, or what the settings say.
+    pub fn redis_url(&self) -> &str {
+        &self.environment["SYNCLINE_REDIS_URL"]
+    }
+
     /// A client with the bootstrap token.
     pub fn rest(&self) -> Result<Rest> {
         Rest::new(

@@ -1,6 +1,8 @@
 //! What is in the store once every run has ended.
 
 use anyhow::Result;
+use redis::{AsyncCommands, aio::MultiplexedConnection};
+use serde_json::Value;
 
 /// Keys that stay when nothing is under way (docs/ARCHITECTURE.md, "Keys").
 const KEPT: [&str; 8] = [
@@ -47,18 +49,66 @@ const SCANNED: usize = 1_000;
 
 /// Keys under `base` (`syncline:{p0}`) that belong to work: tasks, lanes, leases, streams, locks. When every run has ended
 /// there are none. A lane whose webhook's circuit is open stays, since it waits for the webhook's next success.
-pub async fn leftovers(
-    connection: &mut redis::aio::MultiplexedConnection,
+pub async fn leftovers(connection: &mut MultiplexedConnection, base: &str) -> Result<Vec<String>> {
+    left_of(connection, base, &format!("{base}:*")).await
+}
+
+/// As [`leftovers`], of one `run` (as the API gives it), while others may be under way: the keys that name it, and those of
+/// its account, its webhook and all that list it. There are none once its terminal event is settled and no fetch of it is
+/// left.
+pub async fn leftovers_of(
+    connection: &mut MultiplexedConnection,
     base: &str,
+    run: &Value,
+) -> Result<Vec<String>> {
+    let text = |field: &str| run[field].as_str().unwrap_or_default();
+    let (id, account, webhook) = (
+        text("id"),
+        text("integrated_account_id"),
+        text("webhook_id"),
+    );
+    let mut left = left_of(connection, base, &format!("{base}:*{id}*")).await?;
+    let active = format!("account:{account}:run");
+    let is_active: bool = connection.sismember(format!("{base}:{active}"), id).await?;
+    let deadline: Option<f64> = connection.zscore(format!("{base}:deadlines"), id).await?;
+    let listed = [
+        (is_active, active),
+        (deadline.is_some(), "deadlines".to_owned()),
+    ];
+    left.extend(
+        listed
+            .into_iter()
+            .filter(|(is_in, _)| *is_in)
+            .map(|(_, name)| name),
+    );
+    for lane in [
+        format!("fetches:ready:{account}"),
+        format!("deliveries:ready:{webhook}"),
+    ] {
+        // An entry begins with the task, and that with the run.
+        let tasks: Vec<Vec<u8>> = connection.lrange(format!("{base}:{lane}"), 0, -1).await?;
+        let of_run = tasks.iter().filter(|task| task.starts_with(id.as_bytes()));
+        let count = of_run.count();
+        if count > 0 {
+            left.push(format!("{count} tasks in {lane}"));
+        }
+    }
+    Ok(left)
+}
+
+/// Keys that match `pattern` and belong to work.
+async fn left_of(
+    connection: &mut MultiplexedConnection,
+    base: &str,
+    pattern: &str,
 ) -> Result<Vec<String>> {
     let mut left = Vec::new();
-    let pattern = format!("{base}:*");
     let mut cursor = 0_u64;
     loop {
         let (next, keys): (u64, Vec<String>) = redis::cmd("SCAN")
             .arg(cursor)
             .arg("MATCH")
-            .arg(&pattern)
+            .arg(pattern)
             .arg("COUNT")
             .arg(SCANNED)
             .query_async(connection)
@@ -101,18 +151,14 @@ fn is_kept(name: &str) -> bool {
 }
 
 /// Whether a key goes by itself, or has gone meanwhile.
-async fn expires(connection: &mut redis::aio::MultiplexedConnection, key: &str) -> Result<bool> {
+async fn expires(connection: &mut MultiplexedConnection, key: &str) -> Result<bool> {
     let ttl: i64 = redis::cmd("PTTL").arg(key).query_async(connection).await?;
     // -1: it never does.
     Ok(ttl != -1)
 }
 
 /// The lane of a webhook whose circuit is open, and the sum over all webhooks when nothing is undelivered.
-async fn is_at_rest(
-    connection: &mut redis::aio::MultiplexedConnection,
-    key: &str,
-    name: &str,
-) -> Result<bool> {
+async fn is_at_rest(connection: &mut MultiplexedConnection, key: &str, name: &str) -> Result<bool> {
     if name == "undelivered_bytes" {
         let bytes: u64 = redis::cmd("GET").arg(key).query_async(connection).await?;
         return Ok(bytes == 0);
