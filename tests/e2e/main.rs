@@ -15,6 +15,7 @@ mod draining;
 mod fields;
 mod hostile_receiver;
 mod hostile_source;
+mod isolation;
 mod load;
 mod once_and_in_order;
 mod promises;
