@@ -499,22 +499,35 @@ fn failures(metrics: &str, reason: &str) -> u64 {
     value.and_then(|value| value.parse().ok()).unwrap_or(0)
 }
 
+/// Makes a Redis full that has anything in it, whatever is taken out.
+const FULL: &str = "CONFIG SET maxmemory 500000";
+
+/// Waits until a full Redis has refused the worker that many steps.
+async fn steps_refused(sync: &Syncing, count: u64) -> Result<()> {
+    let worker = &sync.stack.workers[0];
+    let deadline = tokio::time::Instant::now() + LONG;
+    loop {
+        let refused = failures(&worker.metrics()?, "oom");
+        if refused >= count {
+            return Ok(());
+        }
+        ensure!(
+            tokio::time::Instant::now() < deadline,
+            "{refused} were refused:\n{}",
+            worker.log()
+        );
+        tokio::time::sleep(TICK).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_whose_redis_is_full_waits_and_completes_once_there_is_room() -> Result<()> {
     let mut sync = slow(0).await?;
     let run = sync.start_run().await?;
     let mut redis = sync.stack.redis.connect().await?;
-    let () = command(&mut redis, "CONFIG SET maxmemory 500000").await?;
+    let () = command(&mut redis, FULL).await?;
     sync.stack.add_worker(&[])?;
-    let deadline = tokio::time::Instant::now() + LONG;
-    while failures(&sync.stack.workers[0].metrics()?, "oom") == 0 {
-        ensure!(
-            tokio::time::Instant::now() < deadline,
-            "nothing was refused:\n{}",
-            sync.stack.workers[0].log()
-        );
-        tokio::time::sleep(TICK).await;
-    }
+    steps_refused(&sync, 1).await?;
     let another = json!({"sync_job_id": sync.job, "integrated_account_id": sync.account, "webhook_id": sync.webhook});
     refused(&sync, "/sync-job-run", Some(another)).await?;
     // An API starts all the same.
@@ -539,6 +552,50 @@ async fn a_run_whose_redis_is_full_waits_and_completes_once_there_is_room() -> R
     complete(&sync, &run).await?;
     let run = sync.start_run().await?;
     complete(&sync, &run).await?;
+    all_told_once(&sync, 1);
+    Ok(())
+}
+
+/// What commits change in a run: of each stream the counters, `seq` and its children.
+fn committed(run: &Value) -> Value {
+    let mut progress = run["progress"].clone();
+    for of in progress.as_array_mut().into_iter().flatten() {
+        for delivered in ["records_delivered", "status"] {
+            of[delivered] = Value::Null;
+        }
+    }
+    progress
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_that_a_full_redis_refuses_change_nothing_and_are_committed_once_there_is_room()
+-> Result<()> {
+    /// Two for each request of an account that may be under way.
+    const REFUSED: u64 = 32;
+    let sync = slow(1).await?;
+    let run = sync.start_run().await?;
+    in_the_middle(&sync, &run).await?;
+    let mut redis = sync.stack.redis.connect().await?;
+    let () = command(&mut redis, FULL).await?;
+    let before = sync.run(&run).await?;
+    let children = &before["progress"][1]["open_tasks"];
+    assert!(children.as_u64() > Some(0), "{before}");
+    // What was committed before is delivered.
+    let all_delivered = |state: &Value| state["records_delivered"] == before["records_fetched"];
+    sync.wait(&run, "all that is there to be delivered", all_delivered)
+        .await?;
+    // From then on pages to commit are all that there is to refuse: no attempt at a delivery is logged.
+    let so_far = failures(&sync.stack.workers[0].metrics()?, "oom");
+    steps_refused(&sync, so_far + REFUSED).await?;
+    let full = sync.run(&run).await?;
+    assert_eq!(committed(&full), committed(&before));
+    assert_eq!(full["records_fetched"], before["records_fetched"]);
+
+    let () = command(&mut redis, "CONFIG SET maxmemory 0").await?;
+    complete(&sync, &run).await?;
+    let asked = sync.source.requests().len() as u64;
+    let each_once = SHOP.orders / SHOP.per_page + SHOP.orders;
+    assert_eq!(asked, each_once, "what was refused was kept");
     all_told_once(&sync, 1);
     Ok(())
 }
