@@ -166,7 +166,7 @@ async fn a_deleted_environment_leaves_nothing_though_a_run_was_under_way_and_a_w
 async fn a_deleted_account_leaves_nothing_once_what_was_committed_is_delivered() -> Result<()> {
     let sync = Syncing::of(slow_shop()?, Setup::default()).await?;
     let ended = sync.start_run().await?;
-    sync.finish(&ended).await?;
+    sync.check(&sync.finish(&ended).await?).await?;
     sync.receiver.pause();
     let run = sync.start_run().await?;
     sync.wait(&run, "records to be fetched", |run| {

@@ -604,7 +604,8 @@ async fn the_first_run_asks_from_its_date_and_later_ones_look_back() -> Result<(
         Some("2024-05-01T00:00:00.000Z")
     );
     let second = sync.start_run().await?;
-    sync.finish(&second).await?;
+    let second = sync.finish(&second).await?;
+    sync.check(&second).await?;
     let started: shared::clock::Timestamp =
         first["started_at"].as_str().expect("a time").parse()?;
     let expected = shared::clock::Timestamp(started.0 - 3_600_000).to_string();

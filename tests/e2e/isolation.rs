@@ -138,6 +138,7 @@ async fn a_run_with_hundreds_of_thousands_of_children_delays_a_one_page_run_of_a
             let run = sync.start_run_with(&json!({"sync_job_id": page})).await?;
             let run = sync.finish(&run).await?;
             all.push(ms(&run["finished_at"])? - ms(&run["created_at"])?);
+            sync.check(&run).await?;
         }
         all.sort_unstable();
         Ok(all)

@@ -150,6 +150,7 @@ async fn an_idle_worker_starts_on_a_run_at_once_and_asks_redis_little_meanwhile(
         };
         let ms = u64::try_from(moment("started_at") - moment("created_at"))?;
         waited += Duration::from_millis(ms);
+        sync.check(&run).await?;
     }
     // Left to their look every 2 s they would wait 1 s for each on average.
     assert!(

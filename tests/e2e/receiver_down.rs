@@ -162,7 +162,7 @@ async fn every_attempt_is_listed_with_what_came_of_it() -> Result<()> {
     };
     sync.receiver.answer_next([busy, Answer::Status(302)]);
     let run = sync.start_run().await?;
-    sync.finish(&run).await?;
+    sync.check(&sync.finish(&run).await?).await?;
     let event = sync.receiver.deliveries()[0].event()["id"].clone();
     let path = format!(
         "/webhook/{}/attempt?sync_job_run_id={run}&event_id={}",

@@ -117,7 +117,7 @@ async fn a_key_pair_alone_makes_no_header_that_needs_a_shared_secret() -> Result
     )
     .await?;
     let run = sync.start_run().await?;
-    sync.finish(&run).await?;
+    sync.check(&sync.finish(&run).await?).await?;
     for delivery in sync.receiver.deliveries() {
         assert!(header(&delivery, "webhook-signature").starts_with("v1a,"));
         for absent in [

@@ -68,19 +68,14 @@ pub async fn leftovers_of(
         text("webhook_id"),
     );
     let mut left = left_of(connection, base, &format!("{base}:*{id}*")).await?;
-    let active = format!("account:{account}:run");
-    let is_active: bool = connection.sismember(format!("{base}:{active}"), id).await?;
+    let mutex = format!("mutex:{}:{}", text("environment_id"), text("mutex_key"));
+    for set in [format!("account:{account}:run"), mutex] {
+        if connection.sismember(format!("{base}:{set}"), id).await? {
+            left.push(set);
+        }
+    }
     let deadline: Option<f64> = connection.zscore(format!("{base}:deadlines"), id).await?;
-    let listed = [
-        (is_active, active),
-        (deadline.is_some(), "deadlines".to_owned()),
-    ];
-    left.extend(
-        listed
-            .into_iter()
-            .filter(|(is_in, _)| *is_in)
-            .map(|(_, name)| name),
-    );
+    left.extend(deadline.map(|_| "deadlines".to_owned()));
     for lane in [
         format!("fetches:ready:{account}"),
         format!("deliveries:ready:{webhook}"),
