@@ -477,8 +477,9 @@ async fn redis_reads_its_file_for_a_while_and_an_api_starts_meanwhile() -> Resul
         pipeline.set(format!("others:{key}"), "x").ignore();
     }
     let () = pipeline.query_async(&mut admin).await?;
-    redis.kill()?;
+    // The API first: one that is killed once it has told that Redis is away never tells that it is back.
     sync.stack.api.kill()?;
+    redis.kill()?;
     let loading = std::thread::spawn(move || redis.restart().map(|()| redis));
     sync.stack.restart_api()?;
     let _redis = loading
