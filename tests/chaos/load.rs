@@ -2,14 +2,25 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    io::{self, Write},
+    net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use syncline_tests::{http::Request, receiver::Receiver, rest::Rest, source::Source, stack::Stack};
+use syncline_tests::{
+    http::{self, Request},
+    receiver::{Answer, Receiver},
+    rest::Rest,
+    source::Source,
+    stack::Stack,
+};
 
 const ACCOUNTS: usize = 4;
 const WEBHOOKS: usize = 3;
@@ -20,6 +31,11 @@ const LINES: u64 = 20;
 const RECORDS_OF_A_RUN: u64 = ORDERS * (1 + LINES);
 /// How long the source thinks about a request.
 const THINKS: Duration = Duration::from_millis(2);
+/// Of the source's requests, one in so many is answered 500, and one is not answered at all.
+const FAILS_EVERY: u64 = 97;
+const CUT_EVERY: u64 = 151;
+/// Receivers refuse each order whose id is a multiple of this; the last one, because it is too large for them.
+const REFUSED_ORDERS: u64 = 100;
 /// Runs are accepted in this share of the time, so that the last ones meet faults too.
 const STARTING_SHARE: f64 = 0.9;
 /// Between two attempts of a client, and two looks.
@@ -49,6 +65,48 @@ fn line(order: u64, line: u64) -> String {
     format!(r#"{{"order":{order},"line":{line},"price":1.50}}"#)
 }
 
+/// Whether the receivers refuse an order, for good.
+fn is_refused(order: u64) -> bool {
+    order.is_multiple_of(REFUSED_ORDERS)
+}
+
+/// The records of every run that must be in dead letters.
+pub fn refused() -> BTreeMap<String, Vec<String>> {
+    let orders = (1..=ORDERS).filter(|id| is_refused(*id)).map(order);
+    BTreeMap::from([("orders".to_owned(), orders.collect())])
+}
+
+/// What a receiver answers, the same to the same event.
+fn judge(request: &Request) -> Answer {
+    let event: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let payload = &event["payload"];
+    if payload["resource"] != "orders" {
+        return Answer::Status(200);
+    }
+    let first = payload["meta"]["first_seq"].as_u64().unwrap_or(0);
+    let records = payload["records"].as_array().into_iter().flatten();
+    let orders: Vec<_> = (first..)
+        .zip(records.map(|record| record["id"].as_u64().unwrap_or(0)))
+        .filter(|(_, order)| is_refused(*order))
+        .collect();
+    if orders.iter().any(|(_, order)| *order == ORDERS) {
+        return Answer::Status(413);
+    }
+    if orders.is_empty() {
+        return Answer::Status(200);
+    }
+    let failed = orders
+        .iter()
+        .map(|(seq, _)| json!({"seq": seq, "reason": "unknown SKU"}));
+    Answer::Full {
+        status: 200,
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body: json!({"failed": failed.collect::<Vec<_>>()})
+            .to_string()
+            .into_bytes(),
+    }
+}
+
 /// What every run must bring.
 pub fn served() -> BTreeMap<String, Vec<String>> {
     let lines = (1..=ORDERS).flat_map(|order| (1..=LINES).map(move |number| line(order, number)));
@@ -58,8 +116,22 @@ pub fn served() -> BTreeMap<String, Vec<String>> {
     ])
 }
 
-fn answer(request: &Request) -> (u16, String) {
+/// `number`: of the request. Some meet an error or a connection that is cut; their repeats don't, as a rule.
+fn answer(request: &Request, number: u64, stream: &mut TcpStream) -> io::Result<()> {
     std::thread::sleep(THINKS);
+    if number % CUT_EVERY == CUT_EVERY - 1 {
+        return Err(io::ErrorKind::ConnectionReset.into());
+    }
+    let (status, body) = if number % FAILS_EVERY == FAILS_EVERY - 1 {
+        (500, "{}".to_owned())
+    } else {
+        page(request)
+    };
+    let headers = [("content-type", "application/json")];
+    stream.write_all(&http::response(status, &headers, body.as_bytes()))
+}
+
+fn page(request: &Request) -> (u16, String) {
     let of_order = request
         .path()
         .strip_prefix("/orders/")
@@ -101,12 +173,16 @@ impl Load {
     /// Makes everything that runs need; `records`: about as many are synced in all.
     pub async fn prepare(stack: &Stack, records: u64) -> Result<Self> {
         let rest = stack.rest()?;
-        let source = Source::json(answer)?;
+        let asked = AtomicU64::new(0);
+        let source = Source::start(move |request, stream| {
+            answer(request, asked.fetch_add(1, Ordering::Relaxed), stream)
+        })?;
         rest.put("/integration/shop", &integration(&source.url()))
             .await?;
         let mut webhooks = Vec::new();
         for _ in 0..WEBHOOKS {
             let receiver = Arc::new(Receiver::start()?);
+            receiver.answer_by(judge);
             // A dead receiver of this run comes back within seconds.
             let webhook = json!({"target_url": receiver.url(), "event_types": ["sync_job_run:started",
                 "sync_job_run:record", "sync_job_run:record_error", "sync_job_run:completed", "sync_job_run:failed"],

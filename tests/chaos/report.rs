@@ -19,11 +19,16 @@ use syncline_tests::{
 
 use crate::{
     faults::{Fault, Made},
-    load::{Load, Started, served},
+    load::{Load, Started, refused, served},
 };
 
-/// Events that came again after they had been acknowledged, of all, in percent.
+/// Events that came again after they had been acknowledged, of all, in percent; those aside whose worker or receiver went
+/// away before they were settled, which nobody can know of.
 const MOST_DUPLICATES_PERCENT: f64 = 0.01;
+/// From a receiver's answer to its settling, at most: Redis may be away meanwhile, and the machine busy.
+const SETTLES_WITHIN: Duration = Duration::from_secs(3);
+/// A receiver that goes away may have noted a delivery a moment ago, or just so.
+const JUST_BEFORE: Duration = Duration::from_millis(100);
 const TELL_EVERY: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(200);
 /// The keys' base, with the default prefix.
@@ -56,6 +61,8 @@ pub struct Verdict {
     dead: usize,
     events: usize,
     repeats: usize,
+    /// Those for which there is no good reason.
+    needless: usize,
     lost: usize,
     gaps: usize,
     faults: Vec<String>,
@@ -65,6 +72,8 @@ pub struct Verdict {
     recoveries: BTreeMap<Fault, Vec<[Duration; 2]>>,
     longest_silence: Duration,
     settled_after: Duration,
+    /// Faults that began while something else was broken.
+    overlapping: usize,
 }
 
 /// Holds every run against the ledger.
@@ -76,27 +85,31 @@ pub async fn verdict(
     calm: Instant,
 ) -> Result<Verdict> {
     let settled_after = calm.elapsed();
+    // Nothing comes any more once nothing is left of any run.
+    let leftovers = leftovers(stack).await?;
     let deliveries: Vec<_> = load
         .receivers()
         .iter()
         .map(|receiver| receiver.deliveries())
         .collect();
     let by_run = by_run(&deliveries);
-    let served = served();
+    let (served, refused) = (served(), refused());
     let mut verdict = Verdict {
         runs: runs.len(),
         records: 0,
         dead: 0,
         events: 0,
         repeats: 0,
+        needless: needless_repeats(&deliveries, made),
         lost: 0,
         gaps: 0,
         faults: accepted_otherwise(load, runs).await?,
-        leftovers: leftovers(stack).await?,
+        leftovers,
         rescued: rescued(stack),
         recoveries: recoveries(&deliveries, made, settled_after),
         longest_silence: longest_silence(&deliveries),
         settled_after,
+        overlapping: made.iter().filter(|fault| fault.beside).count(),
     };
     for run in runs {
         let state = load.rest.get(&format!("/sync-job-run/{}", run.id)).await?;
@@ -118,14 +131,33 @@ pub async fn verdict(
         verdict.lost += ledger.lost(&served);
         verdict.gaps += ledger.gaps;
         let missing = ledger.missing(&served);
+        let dead = refused_otherwise(&ledger, &refused);
         let status = (state["status"] != "completed" || state["errors"] != 0)
             .then(|| format!("it is {} with {} errors", state["status"], state["errors"]));
-        let all = ledger.faults.into_iter().chain(missing).chain(status);
+        let all = ledger
+            .faults
+            .into_iter()
+            .chain(missing)
+            .chain(dead)
+            .chain(status);
         verdict
             .faults
             .extend(all.map(|fault| format!("{}: {fault}", run.id)));
     }
     Ok(verdict)
+}
+
+/// Whether other records of a run are dead than the receivers refuse.
+fn refused_otherwise(ledger: &Ledger, refused: &BTreeMap<String, Vec<String>>) -> Option<String> {
+    let sorted = |all: &BTreeMap<String, Vec<String>>| -> BTreeSet<String> {
+        all.values().flatten().cloned().collect()
+    };
+    let (dead, refused) = (sorted(&ledger.dead), sorted(refused));
+    let first = dead.symmetric_difference(&refused).next()?;
+    let (dead, refused) = (dead.len(), refused.len());
+    Some(format!(
+        "{dead} records are dead, {refused} were refused, e.g. not both: {first}"
+    ))
 }
 
 /// Runs that the API lists and no client was told of, or the other way round: each request is accepted once.
@@ -150,6 +182,27 @@ fn by_run(deliveries: &[Vec<Delivery>]) -> BTreeMap<String, Vec<Delivery>> {
         }
     }
     by_run
+}
+
+/// Events that came again though nobody had gone away between their acknowledgement and its settling.
+fn needless_repeats(deliveries: &[Vec<Delivery>], made: &[Made]) -> usize {
+    let has_reason = |acknowledged: Instant| {
+        made.iter().any(|fault| {
+            fault.fault.takes_answers()
+                && fault.began + JUST_BEFORE >= acknowledged
+                && fault.began <= acknowledged + SETTLES_WITHIN
+        })
+    };
+    let mut needless = 0;
+    for of_receiver in deliveries {
+        let mut acknowledged = BTreeMap::new();
+        for delivery in of_receiver.iter().filter(|one| one.acknowledged()) {
+            let id = delivery.request.header("webhook-id");
+            let first = *acknowledged.entry(id).or_insert(delivery.at);
+            needless += usize::from(first != delivery.at && !has_reason(first));
+        }
+    }
+    needless
 }
 
 /// Waits a little for what ends after the last event, such as a lane that has nothing more.
@@ -211,15 +264,15 @@ impl Verdict {
     pub fn holds(&self) -> bool {
         self.faults.is_empty()
             && self.leftovers.is_empty()
-            && self.duplicates_percent() <= MOST_DUPLICATES_PERCENT
+            && self.percent(self.needless) <= MOST_DUPLICATES_PERCENT
     }
 
     #[expect(
         clippy::cast_precision_loss,
         reason = "a share of counts far below 2^53"
     )]
-    fn duplicates_percent(&self) -> f64 {
-        100.0 * self.repeats as f64 / self.events.max(1) as f64
+    fn percent(&self, events: usize) -> f64 {
+        100.0 * events as f64 / self.events.max(1) as f64
     }
 }
 
@@ -256,8 +309,8 @@ impl fmt::Display for Verdict {
         )?;
         writeln!(
             f,
-            "{} tasks were taken over from workers that had died",
-            self.rescued
+            "{} faults came while something else was broken; {} tasks were taken over from workers that had died",
+            self.overlapping, self.rescued
         )?;
         writeln!(
             f,
@@ -267,9 +320,11 @@ impl fmt::Display for Verdict {
         )?;
         writeln!(
             f,
-            "duplicate events: {} ({:.4} %, target {MOST_DUPLICATES_PERCENT} %)",
+            "duplicate events: {} ({:.4} %), of which {} with nobody to blame ({:.4} %, target {MOST_DUPLICATES_PERCENT} %)",
             self.repeats,
-            self.duplicates_percent()
+            self.percent(self.repeats),
+            self.needless,
+            self.percent(self.needless)
         )?;
         writeln!(f, "left in the store: {:?}", self.leftovers)?;
         writeln!(
