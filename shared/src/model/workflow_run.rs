@@ -111,7 +111,8 @@ pub enum StepStatus {
 /// Why a step failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StepError {
-    /// `expression_failed`, `validation_failed`, `run_already_active` or `workflow_loop`.
+    /// `expression_failed`, `validation_failed`, `run_already_active` or `conflict` of a step; `workflow_loop` or
+    /// `worker_crashed` of the whole.
     pub code: String,
     pub message: String,
     #[serde(default)]
