@@ -52,6 +52,8 @@ pub struct Shop {
 
 pub const OLD_KEY: &str = "key-old";
 pub const NEW_KEY: &str = "key-new";
+/// Resources that are fetched for their children only.
+pub const UNSTORED: [&str; 1] = ["depots"];
 /// Records of the one huge page.
 const HUGE_RECORDS: usize = 9_000;
 const HUGE_RECORD_BYTES: usize = 2_000;

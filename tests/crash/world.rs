@@ -29,7 +29,7 @@ use tempfile::TempDir;
 
 use crate::{
     case::{Crash, Kind},
-    shop::Shop,
+    shop::{Shop, UNSTORED},
 };
 
 /// Nothing here takes that long, on any machine.
@@ -419,7 +419,7 @@ impl World {
             partial: expected.partial,
             letters,
             gone,
-            ..ledger::Terms::default()
+            unstored: &UNSTORED,
         };
         let ledger = ledger::Ledger::of(&self.receiver.deliveries(), run, terms);
         let mut faults = ledger.faults.clone();

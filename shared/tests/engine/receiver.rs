@@ -329,6 +329,34 @@ async fn a_batch_that_is_too_large_is_sent_in_smaller_ones_and_so_are_those_afte
 }
 
 #[tokio::test]
+async fn batches_grow_again_when_the_receiver_takes_the_smaller_ones() {
+    const CHUNKS: u32 = 400;
+    let mut spec = spec();
+    spec.batch_bytes = 64;
+    let bench = Bench::running_with(spec).await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    let root = bench.fetch(&claim, 0);
+    let chunks = (0..CHUNKS).map(|_| chunk(1, "8 bytes.")).collect();
+    let all = PageCommit {
+        chunks,
+        records: u64::from(CHUNKS),
+        ..page(&root, 0, 0)
+    };
+    bench.commit(&all).await;
+    let (handle, whole) = bench.take().await.expect("a batch");
+    assert_eq!(whole.records, 8);
+    let split = bench.store.split_batch(&handle, &whole, 8, &[]).await;
+    let mut next = batch_of(split.expect("an answer"));
+    let mut sizes = Vec::new();
+    while sizes.len() < 60 {
+        sizes.push(next.records);
+        next = batch_of(bench.settle(&handle, &next).await);
+    }
+    let counts = [1, 2, 4, 8].map(|size| sizes.iter().filter(|of| **of == size).count());
+    assert_eq!(counts, [16, 16, 16, 12], "{sizes:?}");
+}
+
+#[tokio::test]
 async fn refused_records_are_dead_letters_of_their_own() {
     let bench = Bench::running().await;
     let claim = bench.claim_one(Queue::Fetches).await;

@@ -73,6 +73,7 @@ if outcome == 'dead' then
   end
 else
   health_ok(base, webhook)
+  batch_fits(run_key, n)
   for at = 23, #ARGV, 4 do
     letter(ARGV[at], ARGV[at + 2], 1, 'refused', ARGV[at + 3], ARGV[at + 1])
     list_event(ARGV[at], ARGV[at + 2], 1, 'dead')

@@ -16,6 +16,7 @@ if not whole or whole.event ~= ARGV[5] or whole.settled then
   return { 'stale' }
 end
 redis.call('HSET', run_key, 's' .. n .. ':most_bytes', most_bytes)
+redis.call('HDEL', run_key, 's' .. n .. ':taken')
 local index, stream, chunks, parts_at = run_key .. ':index:' .. n, run_key .. ':stream:' .. n, whole.chunks, 9 + ARGV[8]
 if #ARGV > parts_at then
   local gate = redis.call('LPOP', index):match('%d+$')

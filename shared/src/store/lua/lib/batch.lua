@@ -6,7 +6,8 @@
 -- `s<n>:batch` holds the frozen batches from the head of the stream on, a line each, one unless the webhook's `window` is
 -- larger: `<event> <created ms> <chunks> <event type> <first seq> <records> <bytes> <attempts> <first failure ms, or 0>`, and
 -- ` settled` after one that waits for an earlier one. Only what is settled from the head on is taken off the stream.
--- A receiver that finds an event too large lowers `s<n>:most_bytes`, the bytes of the stream's batches from then on.
+-- A receiver that finds an event too large lowers `s<n>:most_bytes`, the bytes of the stream's batches from then on. It may
+-- have been one record that was: each GROWS_AFTER events that it takes (`s<n>:taken`) double it again.
 local MOST_CHUNKS = 500
 
 local BATCH = '^(%S+) (%d+) (%d+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+)( ?s?%a*)$'
@@ -57,6 +58,23 @@ local function extent(batches, last)
     chunks, records, bytes = chunks + b.chunks, records + b.records, bytes + b.bytes
   end
   return chunks, records, bytes
+end
+
+local GROWS_AFTER = 16
+
+-- The receiver has taken an event of the stream.
+local function batch_fits(run_key, n)
+  local s = 's' .. n .. ':'
+  local bounds = redis.call('HMGET', run_key, s .. 'most_bytes', 'batch_bytes')
+  if not bounds[1] or redis.call('HINCRBY', run_key, s .. 'taken', 1) < GROWS_AFTER then
+    return
+  end
+  redis.call('HDEL', run_key, s .. 'taken')
+  if bounds[1] * 2 < (tonumber(bounds[2]) or 0) then
+    redis.call('HSET', run_key, s .. 'most_bytes', bounds[1] * 2)
+  else
+    redis.call('HDEL', run_key, s .. 'most_bytes')
+  end
 end
 
 -- Forms and freezes the next batch after `batches`, or nil when nothing may go. With `patient`, a batch that could still
