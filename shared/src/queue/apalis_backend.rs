@@ -32,6 +32,9 @@ pub struct QueueBackend {
     claim_loop: Option<JoinHandle<()>>,
     /// Ends the claim loop.
     stop: CancellationToken,
+    /// That the process is to stop.
+    process: CancellationToken,
+    crashed: CancellationToken,
     closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -40,7 +43,8 @@ impl QueueBackend {
     #[must_use]
     pub fn new(mut claims: ClaimLoop) -> Self {
         let queue = claims.queue;
-        let stop = claims.stop.child_token();
+        let (process, crashed) = (claims.stop.clone(), claims.crashed.clone());
+        let stop = process.child_token();
         claims.stop = stop.clone();
         let (claimed, claim_loop) = claims.spawn();
         Self {
@@ -48,7 +52,19 @@ impl QueueBackend {
             claimed,
             claim_loop: Some(claim_loop),
             stop,
+            process,
+            crashed,
             closing: None,
+        }
+    }
+}
+
+impl Drop for QueueBackend {
+    /// Nobody takes tasks any more: nor does the loop, and a process that isn't to stop has lost a part.
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if !self.process.is_cancelled() {
+            self.crashed.cancel();
         }
     }
 }

@@ -134,7 +134,7 @@ impl ClaimLoop {
                             lease,
                             slot: Arc::new(Slot::new(slot, waiting_room.clone())),
                         };
-                        // There is room for all that have a slot. The receiver goes with the worker, which stops then.
+                        // There is room for all that have a slot, and nobody closes the channel before this loop has ended.
                         if sender.send(leased).await.is_err() {
                             return;
                         }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     ids::{EnvironmentId, RunId, WebhookId},
+    integration::errors::MAX_ATTEMPTS,
     model::run::ErrorHandling,
 };
 
@@ -98,6 +99,15 @@ pub enum FetchStep {
     RunEnded,
 }
 
+/// What became of a fetch that failed and may be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retried {
+    /// How long its source is left alone, if this failure begins that.
+    Step(FetchStep, Option<Duration>),
+    /// It has had its attempts; the task is as it was.
+    UsedUp,
+}
+
 /// A fetch that is given up.
 #[derive(Debug)]
 pub struct FetchFailure<'a> {
@@ -110,6 +120,8 @@ pub struct FetchFailure<'a> {
     pub resource: &'a str,
     /// Whether a retry of the run makes the fetch again; not where no request can help.
     pub again: bool,
+    /// Whether the source has answered, though not what was asked for: then it isn't the source that fails.
+    pub answered: bool,
 }
 
 /// A fetch that waits for its account.
@@ -205,8 +217,7 @@ impl Store {
     }
 
     /// Makes a failed fetch ready again after `delay`, with one more attempt counted. `of_source`: it is the source that
-    /// failed; one that goes on failing is left alone meanwhile, and attempts don't count. Gives how long, if this failure
-    /// begins such a pause.
+    /// failed; one that goes on failing is left alone meanwhile, and attempts don't count.
     ///
     /// # Errors
     /// [`super::StoreError::Unavailable`].
@@ -216,7 +227,7 @@ impl Store {
         delay: Duration,
         requests: u32,
         of_source: bool,
-    ) -> StoreResult<(FetchStep, Option<Duration>)> {
+    ) -> StoreResult<Retried> {
         let mut call = self.call(&scripts::FETCH_RETRY);
         call.arg(&handle.task)
             .arg(&handle.token)
@@ -224,10 +235,14 @@ impl Store {
             .arg(handle.node)
             .arg(millis(delay))
             .arg(requests)
-            .arg(u8::from(of_source));
+            .arg(u8::from(of_source))
+            .arg(MAX_ATTEMPTS);
         let (word, pause): (String, u64) = self.invoke(&call).await?;
+        if word == "used_up" {
+            return Ok(Retried::UsedUp);
+        }
         let pause = Some(pause).filter(|ms| *ms > 0).map(Duration::from_millis);
-        Ok((step("fetch_retry", &word)?, pause))
+        Ok(Retried::Step(step("fetch_retry", &word)?, pause))
     }
 
     /// Blocks the account's lane for `wait`, as the source asked; the task goes back without using up an attempt.
@@ -301,7 +316,8 @@ impl Store {
             .arg(failure.message)
             .arg(failure.resource)
             .arg(MAX_LISTED_ERRORS)
-            .arg(u8::from(failure.again));
+            .arg(u8::from(failure.again))
+            .arg(u8::from(failure.answered));
         step("fetch_failed", &self.invoke::<String>(&call).await?)
     }
 }

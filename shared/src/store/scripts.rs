@@ -93,7 +93,7 @@ scripts! {
         "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "source"
     ], "fetch_limited");
     (FETCH_FAILED, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "source"
     ], "fetch_failed");
     (TAKE_BATCH, allowed, [
         "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "batch"
@@ -127,7 +127,7 @@ scripts! {
         "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "outbox", "effects"
     ], "object_delete");
     (AWAIT_ACCOUNT, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
+        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "source"
     ], "await_account");
     (CRON_CLAIM, allowed, ["clock"], "cron_claim");
     (CRON_FIRE, refused, [

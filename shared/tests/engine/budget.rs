@@ -8,7 +8,7 @@ use shared::{
     integration::Pace,
     queue::task::FetchBody,
     store::{
-        fetches::{After, Child, Committed, PageCommit},
+        fetches::{After, Child, Committed, PageCommit, Retried},
         queue::{Claim, Held, LEASE, Queue},
         runs::SharedBudget,
     },
@@ -118,6 +118,68 @@ async fn at_a_pace_the_fetches_of_an_account_take_turns() {
     }
     let turns = [1, 2, 3, 1, 2, 3].map(|number| format!("{}.{number}", bench.spec.id));
     assert_eq!(asked, turns);
+}
+
+#[tokio::test]
+async fn at_a_pace_the_deepest_fetches_end_before_others_begin() {
+    let bench = Bench::with(spec()).await;
+    let with = StartWith {
+        pace: Some(PACE),
+        ..StartWith::default()
+    };
+    bench.start_as(with).await;
+    let root = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&root, 0);
+    bench.commit(&last_page(&handle, 3, true)).await;
+    bench.advance(GAP).await;
+    let child = bench.claim_one(Queue::Fetches).await;
+    let mut asked = Vec::new();
+    for _ in 0..2 {
+        // Its first page, then its second one.
+        let claim = if asked.is_empty() {
+            child.clone()
+        } else {
+            bench.claim_one(Queue::Fetches).await
+        };
+        let handle = bench.fetch(&claim, 1);
+        let one = PageCommit {
+            after: After::NextClaim,
+            ..page(&handle, 0, 1)
+        };
+        bench.commit(&one).await;
+        asked.push(claim.id);
+        bench.advance(GAP).await;
+    }
+    assert_eq!(asked[0], asked[1]);
+}
+
+#[tokio::test]
+async fn a_source_with_a_pace_is_left_alone_too_when_it_goes_on_failing() {
+    let bench = Bench::with(spec()).await;
+    let with = StartWith {
+        roots: roots(40),
+        pace: Some(PACE),
+        ..StartWith::default()
+    };
+    bench.start_as(with).await;
+    let mut pauses = 0;
+    for _ in 0..25 {
+        for claim in bench.claim(Queue::Fetches, 16).await {
+            let handle = bench.fetch(&claim, 0);
+            let retried = bench
+                .store
+                .retry_fetch(&handle, Duration::from_mins(1), 1, true)
+                .await;
+            let Ok(Retried::Step(_, pause)) = retried else {
+                panic!("{} is given up", claim.id);
+            };
+            pauses += usize::from(pause.is_some());
+            // The next one waits for the pace, which blocks the lane as a pause does.
+            assert_eq!(bench.claim(Queue::Fetches, 16).await, []);
+        }
+        bench.advance(GAP).await;
+    }
+    assert!(pauses > 0, "it is asked again and again");
 }
 
 #[tokio::test]

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use redis::AsyncCommands;
 use shared::{
-    ids::EnvironmentId,
+    ids::{EnvironmentId, RunId},
     model::{
-        run::{RunSpec, RunStatus},
+        run::{ErrorHandling, RunSpec, RunStatus},
         token::EnvironmentLimits,
     },
     store::{
         PageRequest,
-        fetches::{Child, Chunk, Committed, FetchHandle, FetchStep, PageCommit},
+        fetches::{Child, Chunk, Committed, FetchHandle, FetchStep, PageCommit, Retried},
         queue::{Claim, LEASE, Queue},
         runs::Stopped,
     },
@@ -109,7 +109,7 @@ async fn a_retry_waits_for_its_time_and_counts_an_attempt() {
         .retry_fetch(&bench.fetch(&claim, 0), delay, 1, true)
         .await
         .expect("an answer");
-    assert_eq!(step, (FetchStep::Done, None));
+    assert_eq!(step, Retried::Step(FetchStep::Done, None));
     assert_eq!(bench.claim(Queue::Fetches, 1).await, []);
     bench.advance(delay).await;
     assert_eq!(bench.claim_one(Queue::Fetches).await.attempt, 1);
@@ -123,8 +123,9 @@ async fn fail_all(bench: &Bench) -> (usize, Option<Duration>) {
     for claim in &claims {
         let handle = bench.fetch(claim, 1);
         let retried = bench.store.retry_fetch(&handle, Duration::ZERO, 1, true);
-        let (step, pause) = retried.await.expect("an answer");
-        assert_eq!(step, FetchStep::Done);
+        let Retried::Step(FetchStep::Done, pause) = retried.await.expect("an answer") else {
+            panic!("{} is given up", claim.id);
+        };
         begun = begun.or(pause);
     }
     (claims.len(), begun)
@@ -167,7 +168,10 @@ async fn a_source_that_goes_on_failing_is_left_alone_and_uses_no_attempt_up() {
         .store
         .retry_fetch(&failed, Duration::ZERO, 1, true)
         .await;
-    assert_eq!(retried.expect("an answer"), (FetchStep::Done, None));
+    assert_eq!(
+        retried.expect("an answer"),
+        Retried::Step(FetchStep::Done, None)
+    );
     let again = bench.claim_one(Queue::Fetches).await;
     assert_eq!(again.attempt, claims[1].attempt + 1);
 }
@@ -189,9 +193,61 @@ async fn attempts_count_again_when_a_source_is_gone_for_long() {
         .store
         .retry_fetch(&handle, Duration::ZERO, 1, true)
         .await;
-    assert_eq!(retried.expect("an answer"), (FetchStep::Done, None));
+    assert_eq!(
+        retried.expect("an answer"),
+        Retried::Step(FetchStep::Done, None)
+    );
     let again = bench.claim_one(Queue::Fetches).await;
     assert_eq!((again.id, again.attempt), (before.id, before.attempt + 1));
+}
+
+#[tokio::test]
+async fn a_fetch_has_five_attempts_unless_its_source_is_left_alone() {
+    for is_left_alone in [false, true] {
+        let bench = Bench::running().await;
+        let root = bench.claim_one(Queue::Fetches).await;
+        bench
+            .commit(&last_page(&bench.fetch(&root, 0), 5, true))
+            .await;
+        for _ in 0..4 {
+            let claims = bench
+                .claim(Queue::Fetches, if is_left_alone { 5 } else { 1 })
+                .await;
+            for claim in claims {
+                let handle = bench.fetch(&claim, 1);
+                let retried = bench
+                    .store
+                    .retry_fetch(&handle, Duration::ZERO, 1, true)
+                    .await;
+                assert!(matches!(retried, Ok(Retried::Step(FetchStep::Done, _))));
+            }
+        }
+        bench.advance(Duration::from_secs(3)).await;
+        let last = bench.claim_one(Queue::Fetches).await;
+        let handle = bench.fetch(&last, 1);
+        let retried = bench
+            .store
+            .retry_fetch(&handle, Duration::ZERO, 1, true)
+            .await;
+        let used_up = retried.expect("an answer") == Retried::UsedUp;
+        assert_eq!((last.attempt, used_up), (4, !is_left_alone));
+    }
+}
+
+#[tokio::test]
+async fn any_answer_of_a_source_ends_its_failures() {
+    let bench = Bench::running().await;
+    let root = bench.claim_one(Queue::Fetches).await;
+    bench
+        .commit(&last_page(&bench.fetch(&root, 0), 40, true))
+        .await;
+    assert_eq!(fail_all(&bench).await, (16, None));
+    let claim = bench.claim_one(Queue::Fetches).await;
+    // A 404, say.
+    bench
+        .fail(&bench.fetch(&claim, 1), ErrorHandling::Ignore)
+        .await;
+    assert_eq!(fail_all(&bench).await, (16, None));
 }
 
 #[tokio::test]
@@ -384,8 +440,23 @@ async fn a_run_begins_though_another_one_of_its_account_has_much_to_fetch() {
         spec,
     };
     small.start().await;
-    let next = small.claim_one(Queue::Fetches).await;
-    assert!(next.id.starts_with(&small.spec.id.to_string()), "{next:?}");
+    let spec = RunSpec {
+        id: RunId::generate(),
+        ..small.spec.clone()
+    };
+    runs.create(&spec).await.expect("accepted");
+    let next = Bench {
+        store: large.store.clone(),
+        spec,
+    };
+    next.start().await;
+    for first in [&small, &next, &large] {
+        let claim = first.claim_one(Queue::Fetches).await;
+        assert!(
+            claim.id.starts_with(&first.spec.id.to_string()),
+            "{claim:?}"
+        );
+    }
 }
 
 #[tokio::test]

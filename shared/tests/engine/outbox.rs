@@ -11,13 +11,13 @@ use shared::{
         account::{Account, AccountStatus},
         dead_letter::LetterFilter,
         event::{Batch, environment_event},
-        run::RunStatus,
+        run::{RunStatus, WaitingFor},
         webhook::Webhook,
     },
     store::{
         Store,
         deliveries::{DeliveryHandle, NextBatch, Outcome, Source},
-        fetches::{AccountWait, FetchHandle, FetchStep, PageCommit},
+        fetches::{AccountWait, FetchHandle, FetchStep, PageCommit, Retried},
         queue::{LEASE, Queue},
     },
     testing,
@@ -236,13 +236,18 @@ async fn a_fetch_waits_for_its_account_and_goes_on_when_it_is_active_again() {
 async fn a_rate_limit_beside_a_wait_for_credentials_ends_when_the_source_says() {
     let (bench, handle) = fetching(AccountStatus::NeedsReauth).await;
     let two = PageCommit {
-        children: vec![child(1), child(2)],
-        ..page(&handle, 0, 2)
+        children: vec![child(1), child(2), child(3)],
+        ..page(&handle, 0, 3)
     };
     bench.commit(&two).await;
-    let claims = bench.claim(Queue::Fetches, 2).await;
+    let claims = bench.claim(Queue::Fetches, 3).await;
     let limited = bench.fetch(&claims[0], 1);
     assert_eq!(wait(&bench, &handle).await, FetchStep::Done);
+    // What was answered before says nothing about the credentials.
+    let before = bench.fetch(&claims[2], 1);
+    bench.commit(&last_page(&before, 0, false)).await;
+    let view = bench.view().await;
+    assert_eq!(view.waiting_for, Some(WaitingFor::Credentials));
     let pause = Duration::from_secs(10);
     let step = bench.store.limit_fetch(&limited, pause, 1, "lines").await;
     step.expect("an answer");
@@ -328,7 +333,10 @@ async fn deleting_an_account_fails_its_runs_in_the_same_step() {
         .store
         .retry_fetch(&handle, Duration::ZERO, 1, false)
         .await;
-    assert_eq!(retried.expect("an answer").0, FetchStep::RunEnded);
+    assert_eq!(
+        retried.expect("an answer"),
+        Retried::Step(FetchStep::RunEnded, None)
+    );
     assert_eq!(bench.deliver_all().await, ["sync_job_run:failed"]);
     end_purge(&bench).await;
     assert_eq!(bench.leftovers().await, Vec::<String>::new());

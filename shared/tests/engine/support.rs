@@ -185,6 +185,7 @@ impl Bench {
             message: "the source answered 404",
             resource: "orders",
             again: true,
+            answered: true,
         };
         self.store
             .fail_fetch(handle, &failure)

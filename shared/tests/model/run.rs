@@ -369,6 +369,7 @@ impl Walk {
             message: "the source answered 404",
             resource: "orders",
             again: true,
+            answered: true,
         };
         let failed = self.bench.store.fail_fetch(&fetch.handle, &failure).await;
         match failed.expect("an answer") {

@@ -19,6 +19,9 @@ if not run_active(state[1]) then
   return 'run_ended'
 end
 redis.call('HINCRBY', run_key, 'n' .. ARGV[4] .. ':requests', ARGV[5])
+if ARGV[5] ~= '0' then
+  source_answered(base, task.lane)
+end
 local json = redis.call('GET', base .. ':object:integrated_account:' .. ARGV[6] .. ':' .. state[2])
 local account = json and cjson.decode(json)
 local gone = not account or (account.deleted_at and account.deleted_at ~= cjson.null)

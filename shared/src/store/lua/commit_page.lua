@@ -33,7 +33,7 @@ run_resume(run_key, state[1], now)
 if ARGV[8] ~= '0' then
   source_answered(base, task.lane)
 end
-if state[9] then
+if state[9] and redis.call('HEXISTS', base .. ':fetches:lane:' .. task.lane, 'awaits_account') == 0 then
   -- One of more runs than a renewal looks at.
   redis.call('HDEL', run_key, 'awaits_account_since')
   note(base, run_key, 'credentials_renewed')
@@ -53,11 +53,11 @@ else
   at = at + 2 * chunks
 end
 
+-- Tasks are numbered, the first ones from 1. Runs that older workers started have no `roots`.
+local deep = tonumber(id:match('%d+$')) > (tonumber(state[8]) or math.huge)
 local children, by_node = (#ARGV - at + 1) / 3, {}
 if children > 0 then
   local entries, number = {}, redis.call('HINCRBY', run_key, 'tasks', children) - children
-  -- Tasks are numbered, the first ones from 1. Runs that older workers started have no `roots`.
-  local deep = tonumber(id:match('%d+$')) > (tonumber(state[8]) or math.huge)
   for i = 1, children do
     local kid = ARGV[at]
     local kid_gate = first_seq and kid ~= node and first_seq + tonumber(ARGV[at + 1]) - 1 or gate
@@ -96,8 +96,9 @@ elseif what ~= 'part' and children > 0 and redis.call('LLEN', base .. ':fetches:
   task_return(base, 'fetches', id, task, 0, 0, ARGV[7], now, true)
   answer = 'parked'
 elseif what == 'again' then
-  -- At a pace each page is a turn, also among the fetches of one account.
-  task_return(base, 'fetches', id, task, 0, 0, ARGV[7], now, redis.call('HEXISTS', run_key, 'fetch_gap') == 1)
+  -- At a pace each page is a turn, also among the fetches of one account; but the deeper ones end before others begin.
+  local takes_turns = not deep and redis.call('HEXISTS', run_key, 'fetch_gap') == 1
+  task_return(base, 'fetches', id, task, 0, 0, ARGV[7], now, takes_turns)
   answer = 'parked'
 else
   redis.call('HSET', task.key, 'body', ARGV[7], 'attempt', 0, 'rescues', 0, 'step', step + 1)

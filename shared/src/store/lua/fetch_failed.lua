@@ -1,7 +1,8 @@
 -- A fetch that is given up: counted, listed, told to the webhook in order, and the run goes on or fails.
 -- KEYS 1 base
 -- ARGV 1 task, 2 token, 3 run, 4 node, 5 requests made, 6 error (JSON), 7 `ignore` | `batch` | `fail_fast`, 8 code, 9 message,
---      10 resource, 11 most errors listed, 12 `1` if a retry of the run makes the fetch again, `0` where no request can help
+--      10 resource, 11 most errors listed, 12 `1` if a retry of the run makes the fetch again, `0` where no request can help,
+--      13 `1`: the source has answered, though not what was asked for
 -- Returns `ok`, `stale` or `run_ended` (the task is gone).
 local base, id, run, node = KEYS[1], ARGV[1], ARGV[3], ARGV[4]
 local task = held(base, 'fetches', id, ARGV[2])
@@ -17,6 +18,9 @@ if not run_active(state[1]) then
 end
 run_resume(run_key, state[1], now)
 redis.call('HINCRBY', run_key, n .. 'requests', ARGV[5])
+if ARGV[13] == '1' then
+  source_answered(base, task.lane)
+end
 redis.call('HINCRBY', run_key, n .. 'errors', 1)
 redis.call('HSETNX', run_key, n .. 'first_error', ARGV[9])
 if redis.call('RPUSH', run_key .. ':error', ARGV[6]) > tonumber(ARGV[11]) then

@@ -1,10 +1,13 @@
 -- Starts a run: lays out its nodes, queues its root fetches and `started`, and ends the StartRun task. Root fetches go before
--- what other runs of the account have queued, so that a small run isn't behind all of a large one.
+-- what other runs of the account have queued, behind root fetches that wait there, so that a run begins though another one has
+-- much to do.
 -- KEYS 1 base
 -- ARGV 1 task, 2 token, 3 run, 4 payload of `started`, 5 in-flight limit of the account's lane, 6 number of root tasks (0 for a
 --      retry, which has its own),
 --      then for each root task: node, body; then field, value, … of the nodes
 -- Returns `ok`, `stale` (lease lost) or `run_ended` (stopped before it began; the task is gone).
+-- Entries of the lane that are looked at for the first that is no root fetch.
+local MOST_ROOTS_AHEAD = 100
 local base, id, run = KEYS[1], ARGV[1], ARGV[3]
 local task = held(base, 'runs', id, ARGV[2])
 if not task then
@@ -19,8 +22,7 @@ end
 local roots, entries = tonumber(ARGV[6]), {}
 for i = 1, roots do
   local node, body = ARGV[5 + 2 * i], ARGV[6 + 2 * i]
-  -- What is pushed to the front last is the first.
-  entries[roots + 1 - i] = entry_of(run .. '.' .. i, 0, 0, now, 'fetch.1 ' .. node .. ' 0 ' .. body)
+  entries[i] = entry_of(run .. '.' .. i, 0, 0, now, 'fetch.1 ' .. node .. ' 0 ' .. body)
   redis.call('HINCRBY', run_key, 'n' .. node .. ':open', 1)
 end
 redis.call('HSET', run_key, 'status', 'running', 'started_at', now, 'open', roots, 'tasks', roots, 'roots', roots,
@@ -47,6 +49,23 @@ if budget[1] then
 end
 run_began(base, run, run_key, now)
 retry_begin(base, run, run_key, entries, now)
-lane_push(base, 'fetches', state[2], budget[1] or state[5], ARGV[5], entries, roots > 0)
+-- The first entry of the lane that is no root fetch; nil: there is none among the first.
+local function first_other()
+  for _, entry in ipairs(redis.call('LRANGE', base .. ':fetches:ready:' .. state[2], 0, MOST_ROOTS_AHEAD - 1)) do
+    local of, number = entry:match('^([^.]+)%.(%d+) ')
+    local first_ones = of and tonumber(redis.call('HGET', base .. ':run:' .. of, 'roots'))
+    if not first_ones or tonumber(number) > first_ones then
+      return entry
+    end
+  end
+end
+local other = roots > 0 and first_other()
+if other then
+  for _, entry in ipairs(entries) do
+    redis.call('LINSERT', base .. ':fetches:ready:' .. state[2], 'BEFORE', other, entry)
+  end
+  entries = {}
+end
+lane_push(base, 'fetches', state[2], budget[1] or state[5], ARGV[5], entries, false)
 task_done(base, 'runs', id, task)
 return 'ok'

@@ -30,7 +30,7 @@ use shared::{
     plan::{LOOP_ITEM, Loop, Node},
     queue::task::{FetchBody, TaskBody},
     store::{
-        fetches::{After, Committed, FetchHandle, FetchStep, PageCommit},
+        fetches::{After, Committed, FetchHandle, FetchStep, PageCommit, Retried},
         queue::{Claim, LEASE, MAX_RESCUES, Queue},
     },
 };
@@ -377,20 +377,22 @@ async fn settle_failure(
             .await?;
             Ok(outcome(step, "rate_limited"))
         }
-        Verdict::Retry { after } if problem.attempt + 1 < errors::MAX_ATTEMPTS => {
-            let delay =
-                after.unwrap_or_else(|| errors::backoff(problem.attempt + 1, rand::random()));
+        Verdict::Retry { after } => {
+            let attempt = problem.attempt + 1;
+            let delay = after.unwrap_or_else(|| errors::backoff(attempt, rand::random()));
+            let (requests, of_source) = (problem.requests, classified.code != errors::INTERNAL);
+            let retried = until_available(|| {
+                let store = &context.store;
+                store.retry_fetch(handle, delay, requests, of_source)
+            });
+            let (step, pause) = match retried.await? {
+                Retried::Step(step, pause) => (step, pause),
+                Retried::UsedUp => return failing.give_up(problem).await,
+            };
             tracing::info!(
-                run.id = %run, task.id = %handle.task, resource, attempt = problem.attempt + 1, code = classified.code,
+                run.id = %run, task.id = %handle.task, resource, attempt, code = classified.code,
                 delay_ms = delay.as_millis(), error = %classified.message, "a request failed and will be tried again"
             );
-            let (requests, of_source) = (problem.requests, classified.code != errors::INTERNAL);
-            let (step, pause) = until_available(|| {
-                context
-                    .store
-                    .retry_fetch(handle, delay, requests, of_source)
-            })
-            .await?;
             if let Some(pause) = pause {
                 tracing::warn!(
                     run.id = %run, account.id = %fetch.run.spec.integrated_account_id, code = classified.code,
@@ -407,7 +409,7 @@ async fn settle_failure(
             let (requests, fail_fast) = (problem.requests, failing.fails_fast());
             credentials::wait(context, handle, environment, requests, fail_fast, message).await
         }
-        Verdict::Retry { .. } | Verdict::Fail => failing.give_up(problem).await,
+        Verdict::Fail => failing.give_up(problem).await,
     }
 }
 

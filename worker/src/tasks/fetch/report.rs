@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use shared::{
     clock::Timestamp,
-    integration::errors::Classified,
+    integration::errors::{Classified, Verdict},
     model::run::ErrorHandling,
     queue::task::TaskFault,
     store::fetches::{FetchFailure, FetchHandle},
@@ -43,6 +43,7 @@ struct What<'a> {
     requests: u32,
     /// Whether a retry of the run makes the fetch again.
     again: bool,
+    answered: bool,
 }
 
 /// Gives up a fetch whose run can't be compiled, from what is stored about it.
@@ -76,6 +77,7 @@ pub(super) async fn give_up_unreadable(
         message,
         resource,
         again: true,
+        answered: false,
     };
     let step = until_available(|| context.store.fail_fetch(handle, &failure)).await?;
     Ok(outcome(step, "failed"))
@@ -95,6 +97,7 @@ impl Failing<'_> {
             attempts: problem.attempt + 1,
             requests: problem.requests,
             again: true,
+            answered: problem.failure.status.is_some() && problem.failure.verdict == Verdict::Fail,
         };
         self.record(&of, self.policy()).await
     }
@@ -114,6 +117,7 @@ impl Failing<'_> {
             attempts,
             requests,
             again: true,
+            answered: false,
         };
         self.record(&of, self.policy()).await
     }
@@ -128,6 +132,7 @@ impl Failing<'_> {
             attempts: 0,
             requests: 0,
             again: false,
+            answered: false,
         };
         self.record(&of, self.policy()).await
     }
@@ -179,6 +184,7 @@ impl Failing<'_> {
             message: of.message,
             resource,
             again: of.again,
+            answered: of.answered,
         };
         let step = until_available(|| self.context.store.fail_fetch(self.handle, &failure)).await?;
         Ok(outcome(step, "failed"))

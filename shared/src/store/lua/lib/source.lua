@@ -1,6 +1,6 @@
 -- How the source of an account is doing. Needs: queue.
 -- `source:<account>` is there while it fails (no connection, no answer in time, a 5xx): `failures` in a row, `failing_since`,
--- `pauses` made for it. After LEFT_ALONE_AFTER failures in a row it is left alone: the account's lane is blocked, for longer
+-- `pauses` made for it, `paused_until`. After LEFT_ALONE_AFTER failures in a row it is left alone: the account's lane is blocked, for longer
 -- each time, and what fails between two pauses counts no attempt, so that an outage doesn't use up what waits. An answer ends
 -- it, and after LONGEST_OUTAGE attempts count again: what is gone for good is given up.
 local LEFT_ALONE_AFTER = 20
@@ -20,12 +20,12 @@ local function source_failed(base, account, now)
     return true, 0
   end
   -- What was under way when the pause began says nothing new.
-  local blocked = tonumber(redis.call('HGET', base .. ':fetches:lane:' .. account, 'blocked_until')) or 0
-  if blocked > now then
+  if (tonumber(redis.call('HGET', key, 'paused_until')) or 0) > now then
     return false, 0
   end
   local pauses = redis.call('HINCRBY', key, 'pauses', 1)
   local pause = math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ^ math.min(pauses, 16))
+  redis.call('HSET', key, 'paused_until', now + pause)
   lane_block(base, 'fetches', account, now + pause)
   return false, pause
 end
