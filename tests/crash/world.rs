@@ -326,7 +326,15 @@ impl World {
 
     /// Moves the clock of all leases and timers.
     pub fn advance_clock(&self, by: Duration) -> Result<()> {
-        shift_clock(&self.redis_url, i64::try_from(by.as_millis())?)
+        let ms = i64::try_from(by.as_millis())?;
+        let deadline = Instant::now() + LONG;
+        loop {
+            match shift_clock(&self.redis_url, ms) {
+                // Redis may be the one that dies meanwhile.
+                Err(_) if Instant::now() < deadline => thread::sleep(LOOK),
+                shifted => return shifted,
+            }
+        }
     }
 
     /// A command of the API's program, again if it dies.
@@ -478,10 +486,11 @@ impl World {
 
     /// Waits until nothing of any run is left in the store.
     pub async fn settled(&self) -> Result<()> {
-        let mut connection = connect(&self.redis_url).await?;
         let deadline = Instant::now() + LONG;
         loop {
-            let left = ledger::leftovers(&mut connection, BASE).await?;
+            // Redis may be the one that dies meanwhile.
+            let left = self.left().await;
+            let left = left.unwrap_or_else(|error| vec![format!("what can't be told: {error:#}")]);
             if left.is_empty() {
                 return Ok(());
             }
@@ -492,6 +501,11 @@ impl World {
             );
             tokio::time::sleep(LOOK * 5).await;
         }
+    }
+
+    async fn left(&self) -> Result<Vec<String>> {
+        let mut connection = connect(&self.redis_url).await?;
+        ledger::leftovers(&mut connection, BASE).await
     }
 
     /// What the programs said beyond the usual.
