@@ -609,15 +609,3 @@ async fn gauges_show_what_is_where() {
     assert_eq!((gauges.ready, gauges.delayed, gauges.claimed), (1, 1, 1));
     assert!(gauges.oldest_ready_ms >= 7_000, "{gauges:?}");
 }
-
-#[tokio::test]
-async fn scripts_survive_a_flush_of_redis_script_cache() {
-    let store = testing::redis::store();
-    push(&store, "a", 1, &["1"]).await;
-    let _: () = redis::cmd("SCRIPT")
-        .arg("FLUSH")
-        .query_async(&mut store.connection())
-        .await
-        .expect("flushed");
-    assert_eq!(ids(&claim(&store, 1).await), ["1"]);
-}
