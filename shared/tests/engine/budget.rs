@@ -132,15 +132,10 @@ async fn at_a_pace_the_deepest_fetches_end_before_others_begin() {
     let handle = bench.fetch(&root, 0);
     bench.commit(&last_page(&handle, 3, true)).await;
     bench.advance(GAP).await;
-    let child = bench.claim_one(Queue::Fetches).await;
     let mut asked = Vec::new();
+    // A child's first page, then its second one.
     for _ in 0..2 {
-        // Its first page, then its second one.
-        let claim = if asked.is_empty() {
-            child.clone()
-        } else {
-            bench.claim_one(Queue::Fetches).await
-        };
+        let claim = bench.claim_one(Queue::Fetches).await;
         let handle = bench.fetch(&claim, 1);
         let one = PageCommit {
             after: After::NextClaim,

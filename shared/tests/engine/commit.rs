@@ -116,14 +116,28 @@ async fn a_retry_waits_for_its_time_and_counts_an_attempt() {
     assert_eq!(bench.view().await.requests, 1);
 }
 
+/// A run with so many children to fetch.
+async fn with_children(count: u32) -> Bench {
+    let bench = Bench::running().await;
+    let root = bench.claim_one(Queue::Fetches).await;
+    let handle = bench.fetch(&root, 0);
+    bench.commit(&last_page(&handle, count, true)).await;
+    bench
+}
+
+/// The source failed, once more.
+async fn retry_at_once(bench: &Bench, claim: &Claim) -> Retried {
+    let handle = bench.fetch(claim, 1);
+    let retried = bench.store.retry_fetch(&handle, Duration::ZERO, 1, true);
+    retried.await.expect("an answer")
+}
+
 /// Fails all fetches that may be claimed, once.
 async fn fail_all(bench: &Bench) -> (usize, Option<Duration>) {
     let claims = bench.claim(Queue::Fetches, 16).await;
     let mut begun = None;
     for claim in &claims {
-        let handle = bench.fetch(claim, 1);
-        let retried = bench.store.retry_fetch(&handle, Duration::ZERO, 1, true);
-        let Retried::Step(FetchStep::Done, pause) = retried.await.expect("an answer") else {
+        let Retried::Step(FetchStep::Done, pause) = retry_at_once(bench, claim).await else {
             panic!("{} is given up", claim.id);
         };
         begun = begun.or(pause);
@@ -134,11 +148,7 @@ async fn fail_all(bench: &Bench) -> (usize, Option<Duration>) {
 #[tokio::test]
 async fn a_source_that_goes_on_failing_is_left_alone_and_uses_no_attempt_up() {
     const SECOND: Duration = Duration::from_secs(1);
-    let bench = Bench::running().await;
-    let root = bench.claim_one(Queue::Fetches).await;
-    bench
-        .commit(&last_page(&bench.fetch(&root, 0), 40, true))
-        .await;
+    let bench = with_children(40).await;
     assert_eq!(fail_all(&bench).await, (16, None));
     assert_eq!(fail_all(&bench).await, (16, Some(2 * SECOND)));
     assert_eq!(fail_all(&bench).await, (0, None), "it is left alone");
@@ -163,13 +173,8 @@ async fn a_source_that_goes_on_failing_is_left_alone_and_uses_no_attempt_up() {
     bench
         .commit(&last_page(&bench.fetch(&claims[0], 1), 0, false))
         .await;
-    let failed = bench.fetch(&claims[1], 1);
-    let retried = bench
-        .store
-        .retry_fetch(&failed, Duration::ZERO, 1, true)
-        .await;
     assert_eq!(
-        retried.expect("an answer"),
+        retry_at_once(&bench, &claims[1]).await,
         Retried::Step(FetchStep::Done, None)
     );
     let again = bench.claim_one(Queue::Fetches).await;
@@ -178,43 +183,24 @@ async fn a_source_that_goes_on_failing_is_left_alone_and_uses_no_attempt_up() {
 
 #[tokio::test]
 async fn attempts_count_again_when_a_source_is_gone_for_long() {
-    let bench = Bench::running().await;
-    let root = bench.claim_one(Queue::Fetches).await;
-    bench
-        .commit(&last_page(&bench.fetch(&root, 0), 40, true))
-        .await;
+    let bench = with_children(40).await;
     fail_all(&bench).await;
     let (_, pause) = fail_all(&bench).await;
     assert!(pause.is_some());
     bench.advance(Duration::from_mins(31)).await;
     let before = bench.claim_one(Queue::Fetches).await;
-    let handle = bench.fetch(&before, 1);
-    let retried = bench
-        .store
-        .retry_fetch(&handle, Duration::ZERO, 1, true)
-        .await;
     assert_eq!(
-        retried.expect("an answer"),
+        retry_at_once(&bench, &before).await,
         Retried::Step(FetchStep::Done, None)
     );
     let again = bench.claim_one(Queue::Fetches).await;
     assert_eq!((again.id, again.attempt), (before.id, before.attempt + 1));
 }
 
-async fn retry_at_once(bench: &Bench, claim: &Claim) -> Retried {
-    let handle = bench.fetch(claim, 1);
-    let retried = bench.store.retry_fetch(&handle, Duration::ZERO, 1, true);
-    retried.await.expect("an answer")
-}
-
 #[tokio::test]
 async fn a_fetch_has_five_attempts_unless_its_source_is_left_alone() {
     for is_left_alone in [false, true] {
-        let bench = Bench::running().await;
-        let root = bench.claim_one(Queue::Fetches).await;
-        bench
-            .commit(&last_page(&bench.fetch(&root, 0), 5, true))
-            .await;
+        let bench = with_children(5).await;
         let at_once = if is_left_alone { 5 } else { 1 };
         for _ in 0..4 {
             for claim in bench.claim(Queue::Fetches, at_once).await {
@@ -236,11 +222,7 @@ async fn a_fetch_has_five_attempts_unless_its_source_is_left_alone() {
 
 #[tokio::test]
 async fn any_answer_of_a_source_ends_its_failures() {
-    let bench = Bench::running().await;
-    let root = bench.claim_one(Queue::Fetches).await;
-    bench
-        .commit(&last_page(&bench.fetch(&root, 0), 40, true))
-        .await;
+    let bench = with_children(40).await;
     assert_eq!(fail_all(&bench).await, (16, None));
     let claim = bench.claim_one(Queue::Fetches).await;
     // A 404, say.
