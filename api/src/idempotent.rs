@@ -4,7 +4,8 @@
 //! The key is bound to the request and to the id of the object to be made before any
 //! work. An answer of success is kept, sealed; a refusal frees the key; an answer
 //! that nobody knows the effect of (the store went away) leaves the binding, so that
-//! the retry makes the object under the same id, and the store says if it exists.
+//! the retry makes the object under the same id, and the store says if it exists. A
+//! refusal of such a retry leaves it too: what the first one made may be there.
 
 use std::future::Future;
 
@@ -103,7 +104,7 @@ impl Caller<Write> {
                     .settle(reservation, &Settlement::Answer(&sealed))
                     .await
             }
-            Err(error) if error.nothing_was_made() => {
+            Err(error) if error.nothing_was_made() && !reservation.taken_over => {
                 idempotency.settle(reservation, &Settlement::Forget).await
             }
             Err(_) => idempotency.settle(reservation, &Settlement::HandBack).await,

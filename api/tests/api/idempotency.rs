@@ -4,10 +4,13 @@ use reqwest::{Method, header};
 use serde_json::{Value, json};
 use shared::{
     ids::WebhookId,
-    store::idempotency::{Reserved, fingerprint},
+    store::idempotency::{Reserved, Settlement, fingerprint},
 };
 
-use crate::support::{Api, BASE, Reply, client, send, start};
+use crate::{
+    source,
+    support::{Api, BASE, Reply, client, send, start},
+};
 
 async fn post(api: &Api, key: &str, body: &Value) -> Reply {
     send(
@@ -128,7 +131,7 @@ async fn a_crash_between_making_and_answering_cannot_make_two() {
         panic!("the key is free")
     };
     idempotency
-        .settle(&dead, &shared::store::idempotency::Settlement::HandBack)
+        .settle(&dead, &Settlement::HandBack)
         .await
         .expect("a store");
     let made = post(&api, "k1", &body).await.expect(201);
@@ -143,6 +146,90 @@ async fn a_crash_between_making_and_answering_cannot_make_two() {
     };
     let list = api.client.get("/webhook").await.json();
     assert_eq!(list["result"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn a_run_whose_answer_got_lost_is_the_answer_though_it_would_be_refused_by_now() {
+    let api = start().await;
+    let webhook = api.client.webhook().await;
+    let body = json!({
+        "sync_job_id": api.client.sync_job().await,
+        "integrated_account_id": api.client.account(&source::start()).await,
+        "webhook_id": webhook,
+    });
+    let run = post_run(&api, &body).await.expect(201).id();
+    lose_answer(&api).await;
+    let webhook = format!("/webhook/{webhook}");
+    api.client
+        .patch(&webhook, json!({"is_active": false}))
+        .await
+        .expect(200);
+    assert_eq!(post_run(&api, &body).await.expect(201).id(), run);
+}
+
+#[tokio::test]
+async fn a_key_whose_first_answer_got_lost_stays_bound_to_its_object_though_it_is_refused() {
+    let api = start().await;
+    let body = json!({
+        "sync_job_id": api.client.sync_job().await,
+        "integrated_account_id": api.client.account(&source::start()).await,
+        "webhook_id": "wh_00000000000000000000000000",
+    });
+    let print = fingerprint(
+        "POST",
+        &format!("{BASE}/sync-job-run"),
+        body.to_string().as_bytes(),
+    );
+    let idempotency = api.store.idempotency();
+    let reserve = async |object| {
+        idempotency
+            .reserve(api.client.environment, "k1", &print, object)
+            .await
+            .expect("a store")
+    };
+    // A process that died before it said what it made, and may yet make it: what it sent can be under way.
+    let Reserved::Yours(dead) = reserve(7).await else {
+        panic!("the key is free")
+    };
+    idempotency
+        .settle(&dead, &Settlement::HandBack)
+        .await
+        .expect("a store");
+    post_run(&api, &body)
+        .await
+        .refused(422, "validation_failed");
+    let Reserved::Yours(next) = reserve(8).await else {
+        panic!("nobody is at it")
+    };
+    assert_eq!(next.object, dead.object);
+}
+
+async fn post_run(api: &Api, body: &Value) -> Reply {
+    let request = api
+        .client
+        .request(Method::POST, "/sync-job-run")
+        .header("Idempotency-Key", "k1");
+    send(request.json(body)).await
+}
+
+/// Leaves the one key there is as when a process dies before it keeps the answer.
+async fn lose_answer(api: &Api) {
+    let mut connection = api.store.connection();
+    let keys: Vec<String> = redis::cmd("KEYS")
+        .arg(api.store.keys().join(&["idempotency", "*"]))
+        .query_async(&mut connection)
+        .await
+        .expect("keys");
+    let [key] = &keys[..] else {
+        panic!("one key: {keys:?}")
+    };
+    let removed: u32 = redis::cmd("HDEL")
+        .arg(key)
+        .arg("answer")
+        .query_async(&mut connection)
+        .await
+        .expect("an answer");
+    assert_eq!(removed, 1);
 }
 
 #[tokio::test]

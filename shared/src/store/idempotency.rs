@@ -39,6 +39,8 @@ pub struct Reservation {
     pub key: String,
     /// Bits of the id that the object to be made gets.
     pub object: u128,
+    /// An earlier owner may have made it.
+    pub taken_over: bool,
     owner: String,
 }
 
@@ -108,9 +110,15 @@ impl Idempotency {
         let unexpected =
             || StoreError::Unexpected("idempotency_reserve gave an unknown answer".to_owned());
         match reply.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            ["reserved", id] => {
+            [word @ ("reserved" | "taken_over"), id] => {
                 let object = Ulid::from_string(id).map_err(|_| unexpected())?.0;
-                Ok(Reserved::Yours(Reservation { key, object, owner }))
+                let taken_over = word == "taken_over";
+                Ok(Reserved::Yours(Reservation {
+                    key,
+                    object,
+                    taken_over,
+                    owner,
+                }))
             }
             ["answered", answer] => Ok(Reserved::Answered {
                 sealed: answer.to_owned(),

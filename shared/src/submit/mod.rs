@@ -11,6 +11,8 @@ pub mod args_validation;
 pub mod mutex_key;
 mod retry;
 
+pub use retry::ToRetry;
+
 use serde_json::{Map, Value};
 
 use self::args_schema::ArgsSchema;

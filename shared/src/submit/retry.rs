@@ -12,8 +12,17 @@ use crate::{
     },
 };
 
+/// What a retry of a run is started with.
+#[derive(Debug)]
+pub enum ToRetry {
+    Ended(Box<RunSpec>),
+    /// What failed in it isn't all known yet.
+    Active,
+    NotFound,
+}
+
 impl Submitter<'_> {
-    /// What a retry of `of` is started with; `None` when there is no such run. It has the job's resources, the arguments
+    /// What a retry of `of` is started with. It has the job's resources, the arguments
     /// and the dates of that run, and the webhook's delivery as it is now. Which fetches it makes, and whether it may be
     /// made at all, the script decides that accepts it ([`crate::store::runs::Runs::retry`]).
     ///
@@ -24,14 +33,18 @@ impl Submitter<'_> {
         environment: EnvironmentId,
         id: RunId,
         of: RunId,
-    ) -> Result<Option<RunSpec>, SubmitError> {
+    ) -> Result<ToRetry, SubmitError> {
         let runs = self.store.runs();
         // Through the view, which knows whose runs are whose and which are deleted.
         let Some(view) = runs.get(environment, of).await? else {
-            return Ok(None);
+            return Ok(ToRetry::NotFound);
         };
+        if view.finished_at.is_none() {
+            // It may end, with further dead letters, before the script looks.
+            return Ok(ToRetry::Active);
+        }
         let Some(old) = runs.spec(of).await? else {
-            return Ok(None);
+            return Ok(ToRetry::NotFound);
         };
         let state = runs.state(of).await?;
         let (account, webhook) = tokio::try_join!(
@@ -72,7 +85,7 @@ impl Submitter<'_> {
         }
         let watermark = old.retry.as_ref().map(|retry| retry.watermark);
         let watermark = watermark.or(view.started_at).unwrap_or(view.created_at);
-        Ok(Some(RunSpec {
+        Ok(ToRetry::Ended(Box::new(RunSpec {
             id,
             trigger: Trigger::Api,
             trigger_id: None,
@@ -89,6 +102,6 @@ impl Submitter<'_> {
             delivery_concurrency: webhook.delivery.concurrency,
             retention_days: self.retention_days,
             ..old
-        }))
+        })))
     }
 }

@@ -27,15 +27,31 @@ use crate::{
 pub async fn create(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError> {
     caller.query(&[])?;
     let body = caller.json().await?;
-    let start = |id| {
-        start(
-            &caller.state,
-            caller.environment,
-            RunId::from_bits(id),
-            &body.value,
-        )
+    let start = async |id| {
+        let (state, environment, id) = (&caller.state, caller.environment, RunId::from_bits(id));
+        let started = start(state, environment, id, &body.value).await;
+        unless_accepted(state, environment, id, started).await
     };
     caller.once(&body, start).await
+}
+
+/// A run that was accepted before, under the same idempotency key, is the answer though it would be refused by now: since
+/// then the account may need new credentials, or the webhook be switched off.
+pub(super) async fn unless_accepted(
+    state: &AppState,
+    environment: EnvironmentId,
+    id: RunId,
+    started: Result<Answer, ApiError>,
+) -> Result<Answer, ApiError> {
+    match started {
+        Err(refusal) if refusal.nothing_was_made() => {
+            match state.store.runs().get(environment, id).await? {
+                Some(run) => Answer::created(&run),
+                None => Err(refusal),
+            }
+        }
+        started => started,
+    }
 }
 
 /// Too many runs wait for one mutex key.

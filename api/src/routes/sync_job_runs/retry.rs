@@ -6,9 +6,10 @@ use shared::{
     ids::RunId,
     model::run::RunView,
     store::runs::{Created, Retried},
+    submit::ToRetry,
 };
 
-use super::create::too_many_wait;
+use super::create::{too_many_wait, unless_accepted};
 use crate::{
     answer::Answer,
     error::ApiError,
@@ -33,7 +34,9 @@ pub async fn retry(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError> 
         faults
             .into_result(())
             .map_err(|faults| ApiError::validation(&faults))?;
-        make(&caller, of, RunId::from_bits(id)).await
+        let id = RunId::from_bits(id);
+        let made = make(&caller, of, id).await;
+        unless_accepted(&caller.state, caller.environment, id, made).await
     };
     caller.once(&body, work).await
 }
@@ -41,8 +44,15 @@ pub async fn retry(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError> 
 async fn make(caller: &Caller<Write>, of: RunId, id: RunId) -> Result<Answer, ApiError> {
     let not_found = || ApiError::not_found("sync job run");
     let submitter = caller.state.submitter();
-    let spec = submitter.prepare_retry(caller.environment, id, of).await?;
-    let spec = spec.ok_or_else(not_found)?;
+    let active = || {
+        let message = "this run has not ended; it can be retried when it has `finished_at`";
+        ApiError::run_already_active(of, message)
+    };
+    let spec = match submitter.prepare_retry(caller.environment, id, of).await? {
+        ToRetry::Ended(spec) => spec,
+        ToRetry::Active => return Err(active()),
+        ToRetry::NotFound => return Err(not_found()),
+    };
     let runs = caller.state.store.runs();
     let refused = |message: String| {
         let mut faults = Faults::default();
@@ -53,10 +63,7 @@ async fn make(caller: &Caller<Write>, of: RunId, id: RunId) -> Result<Answer, Ap
         Retried::Accepted(Created::Created | Created::Existed) => {}
         Retried::Accepted(Created::Full(active)) => return Err(too_many_wait(active)),
         Retried::NotFound => return Err(not_found()),
-        Retried::Active => {
-            let message = "this run has not ended; it can be retried when it has `finished_at`";
-            return Err(ApiError::run_already_active(of, message));
-        }
+        Retried::Active => return Err(active()),
         Retried::Nothing => {
             return Err(refused(
                 "can't be retried: none of its fetches failed, or none that a request can mend"

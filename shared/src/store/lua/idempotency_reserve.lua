@@ -3,8 +3,8 @@
 -- KEYS[1] base   KEYS[2] the reservation   KEYS[3] those of the environment (zset: key -> when it expires, ms)
 -- ARGV[1] fingerprint of the request   ARGV[2] id for the object to be made   ARGV[3] owner (a random word)
 -- ARGV[4] milliseconds the reservation is kept   ARGV[5] milliseconds the owner may work on it
--- Returns {"reserved", id}: the caller owns it and must use this id, which is the
--- first one's when an earlier owner died; {"answered", sealed answer};
+-- Returns {"reserved", id}: the caller owns it and must use this id; {"taken_over", id}: so it does after an
+-- earlier owner that died or didn't learn what it made, whose id this is; {"answered", sealed answer};
 -- {"in_progress", milliseconds until it may be taken over}; {"reused"}: another request.
 -- Invariants: one owner at a time; the id never changes. Cost: O(1).
 local reservation = KEYS[2]
@@ -26,6 +26,7 @@ if seen[1] then
   end
   id = seen[2]
 end
+local word = seen[1] and 'taken_over' or 'reserved'
 redis.call('HSET', reservation, 'fingerprint', fingerprint, 'id', id, 'owner', owner, 'until', string.format('%.0f', now + work_ms))
 if not seen[1] then
   redis.call('PEXPIRE', reservation, keep_ms)
@@ -35,4 +36,4 @@ if not seen[1] then
   redis.call('ZADD', KEYS[3], now + keep_ms, reservation)
   redis.call('PEXPIRE', KEYS[3], keep_ms)
 end
-return {'reserved', id}
+return {word, id}

@@ -4,7 +4,7 @@
 -- ARGV[1] owner   ARGV[2] "answer", "forget" or "hand_back"   ARGV[3] the sealed answer, for "answer"
 --   answer: kept and replayed from now on
 --   forget: nothing was made; the key is free for any request
---   hand_back: nobody knows whether something was made; the same request may go on with the same id
+--   hand_back: something may have been made; the same request may go on with the same id
 -- Returns "settled" or "lost" (expired, or another owner took over).
 -- Cost: O(1).
 local reservation = KEYS[1]
