@@ -39,14 +39,46 @@ impl std::fmt::Display for Timestamp {
     }
 }
 
+/// Years of UTC that a time may be in: beyond them RFC 3339 has no text for it, so that it could be stored and not be read
+/// again.
+const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
+
+/// Why a text is no time.
+#[derive(Debug, thiserror::Error)]
+pub enum TimestampError {
+    #[error("no date and time of RFC 3339: {0}")]
+    Text(#[from] time::error::Parse),
+    #[error("not in the years {} to {} of UTC", YEARS.start(), YEARS.end())]
+    Year,
+}
+
+impl TimestampError {
+    /// The fault of a document that has this text for a time.
+    #[must_use]
+    pub fn of(&self, text: &str) -> String {
+        match self {
+            Self::Text(_) => {
+                format!("`{text}` is no date and time of RFC 3339, such as `2024-05-01T00:00:00Z`")
+            }
+            Self::Year => format!("`{text}` is {self}"),
+        }
+    }
+}
+
 impl std::str::FromStr for Timestamp {
-    type Err = time::error::Parse;
+    type Err = TimestampError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let time = OffsetDateTime::parse(text, &Rfc3339)?;
-        Ok(Self(
-            i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX),
-        ))
+        // The year here may differ from the one in UTC, which may be one that can't be converted to.
+        let ms = i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000))
+            .map_err(|_| TimestampError::Year)?;
+        let in_utc = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000)
+            .map_err(|_| TimestampError::Year)?;
+        if !YEARS.contains(&in_utc.year()) {
+            return Err(TimestampError::Year);
+        }
+        Ok(Self(ms))
     }
 }
 
@@ -77,5 +109,23 @@ mod tests {
             "2024-05-01T14:00:00.007+02:00".parse::<Timestamp>().ok(),
             Some(Timestamp(1_714_564_800_007))
         );
+    }
+
+    #[test]
+    fn a_time_that_could_not_be_told_again_is_refused() {
+        for text in [
+            "0000-01-01T00:00:00+05:00",
+            "0000-12-31T23:59:59Z",
+            "9999-12-31T23:59:59-05:00",
+        ] {
+            assert!(
+                matches!(text.parse::<Timestamp>(), Err(TimestampError::Year)),
+                "{text}"
+            );
+        }
+        for text in ["0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"] {
+            let time = text.parse::<Timestamp>().expect("a time");
+            assert_eq!(time.to_string(), text);
+        }
     }
 }

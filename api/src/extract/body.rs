@@ -51,9 +51,28 @@ pub(super) async fn read(
             "the body is empty; send a JSON object",
         ));
     }
-    let value =
+    let value: Value =
         serde_json::from_slice(&bytes).map_err(|error| ApiError::unreadable_json(&error))?;
+    if has_reserved_name(&value) {
+        return Err(ApiError::invalid_json(format!(
+            "names that begin with `{RESERVED}` are reserved; use another one"
+        )));
+    }
     Ok(Body { bytes, value })
+}
+
+/// What the JSON library calls numbers and raw values inside (`arbitrary_precision`). A document that has such a name as one
+/// of its own could be stored and not be read again.
+const RESERVED: &str = "$serde_json::private::";
+
+fn has_reserved_name(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(name, value)| name.starts_with(RESERVED) || has_reserved_name(value)),
+        Value::Array(values) => values.iter().any(has_reserved_name),
+        _ => false,
+    }
 }
 
 /// Whether the body is declared as uncompressed JSON in UTF-8.

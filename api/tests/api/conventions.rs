@@ -152,6 +152,9 @@ async fn a_body_that_is_not_json_is_400_with_the_place() {
         .await
         .refused(400, "invalid_json");
     post("[1] trailing").await.refused(400, "invalid_json");
+    // Stored, it would be read as a number that is none.
+    let reserved = r#"{"label": {"b": [{"a": 1, "$serde_json::private::Number": "x"}]}}"#;
+    post(reserved).await.refused(400, "invalid_json");
     let reply = post("[]").await;
     assert_eq!(reply.refused(422, "validation_failed"), [""]);
     let deep = "[".repeat(100_000);

@@ -10,7 +10,7 @@ use super::{
     run_control::read_run_control,
 };
 use crate::{
-    clock::Timestamp,
+    clock::{Timestamp, TimestampError},
     fault::{Faults, Fields},
     ids::{EnvironmentId, SyncJobId},
 };
@@ -75,12 +75,7 @@ impl JobOptions {
         let at = fields.pointer("first_run_date");
         let first_run_date = fields.string("first_run_date", faults).and_then(|text| {
             text.parse()
-                .map_err(|_| {
-                    faults.push(
-                        at,
-                        format!("`{text}` is no date and time of RFC 3339, such as `2024-05-01T00:00:00Z`"),
-                    );
-                })
+                .map_err(|error: TimestampError| faults.push(at, error.of(text)))
                 .ok()
         });
         let lookback = fields.integer("lookback_minutes", 0..=MAX_LOOKBACK_MINUTES, faults);
@@ -253,6 +248,8 @@ mod tests {
             ]
         );
         assert!(!options(&json!({"lookback_minutes": -1})).1.is_empty());
+        let (_, faults) = options(&json!({"first_run_date": "0000-01-01T00:00:00+05:00"}));
+        assert!(faults.to_string().contains("years 1 to 9999"), "{faults}");
     }
 
     #[test]

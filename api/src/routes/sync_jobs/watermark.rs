@@ -121,11 +121,8 @@ fn read(body: &Value, names: &[&str]) -> Result<Vec<(String, Option<Timestamp>)>
                     );
                     continue;
                 }
-                Err(_) => {
-                    let message = format!(
-                        "`{text}` is no date and time of RFC 3339, such as `2024-05-01T00:00:00Z`"
-                    );
-                    faults.push(pointer, message);
+                Err(error) => {
+                    faults.push(pointer, error.of(text));
                     continue;
                 }
             },
