@@ -65,7 +65,7 @@ scripts! {
     (PROBE, allowed, [], "probe");
     (CREATE_RUN, refused, ["clock", "queue", "timeline", "mutex", "flow", "stream", "index", "accept"], "create_run");
     (START_RUN, refused, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
+        "clock", "queue", "roots", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
     ], "start_run");
     (RETRY_RUN, refused, ["clock", "queue", "timeline", "mutex", "flow", "stream", "index", "accept"], "retry_run");
     (DELETE_RUN, allowed, [
@@ -84,7 +84,7 @@ scripts! {
         "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
     ], "stop_run");
     (COMMIT_PAGE, refused, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "source"
+        "clock", "queue", "roots", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "source"
     ], "commit_page");
     (FETCH_RETRY, allowed, [
         "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "source"

@@ -149,6 +149,40 @@ async fn at_a_pace_the_deepest_fetches_end_before_others_begin() {
 }
 
 #[tokio::test]
+async fn at_a_pace_a_run_begins_though_a_deep_fetch_of_another_one_goes_on() {
+    let bench = Bench::with(spec()).await;
+    let with = || StartWith {
+        pace: Some(PACE),
+        ..StartWith::default()
+    };
+    bench.start_as(with()).await;
+    let root = bench.claim_one(Queue::Fetches).await;
+    bench
+        .commit(&last_page(&bench.fetch(&root, 0), 1, true))
+        .await;
+    bench.advance(GAP).await;
+    let child = bench.claim_one(Queue::Fetches).await;
+    let mut spec = spec();
+    spec.integrated_account_id = bench.spec.integrated_account_id;
+    spec.environment_id = bench.spec.environment_id;
+    let store = bench.store.clone();
+    store.runs().create(&spec).await.expect("accepted");
+    let other = Bench { store, spec };
+    other.start_as(with()).await;
+    let handle = bench.fetch(&child, 1);
+    let one = PageCommit {
+        after: After::NextClaim,
+        ..page(&handle, 0, 1)
+    };
+    assert_eq!(bench.commit(&one).await, Committed::Parked);
+    bench.advance(GAP).await;
+    let next = bench.claim_one(Queue::Fetches).await;
+    assert_eq!(next.id, format!("{}.1", other.spec.id));
+    bench.advance(GAP).await;
+    assert_eq!(bench.claim_one(Queue::Fetches).await.id, child.id);
+}
+
+#[tokio::test]
 async fn a_source_with_a_pace_is_left_alone_too_when_it_goes_on_failing() {
     let bench = Bench::with(spec()).await;
     let with = StartWith {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::AsyncCommands;
 use shared::{
-    ids::{EnvironmentId, RunId},
+    ids::EnvironmentId,
     model::{
         run::{ErrorHandling, RunSpec, RunStatus},
         token::EnvironmentLimits,
@@ -410,34 +410,61 @@ async fn a_run_begins_though_another_one_of_its_account_has_much_to_fetch() {
     let large = Bench::running().await;
     let root = large.claim_one(Queue::Fetches).await;
     large.commit(&parents(&large.fetch(&root, 0), 0, 100)).await;
-    let spec = RunSpec {
-        integrated_account_id: large.spec.integrated_account_id,
-        environment_id: large.spec.environment_id,
-        ..spec()
-    };
-    let runs = large.store.runs();
-    runs.create(&spec).await.expect("accepted");
-    let small = Bench {
-        store: large.store.clone(),
-        spec,
-    };
-    small.start().await;
-    let spec = RunSpec {
-        id: RunId::generate(),
-        ..small.spec.clone()
-    };
-    runs.create(&spec).await.expect("accepted");
-    let next = Bench {
-        store: large.store.clone(),
-        spec,
-    };
-    next.start().await;
+    let (small, next) = (of_the_same_account(&large), of_the_same_account(&large));
+    for run in [&small, &next] {
+        let created = large.store.runs().create(&run.spec).await;
+        created.expect("accepted");
+        run.start().await;
+    }
     for first in [&small, &next, &large] {
         let claim = first.claim_one(Queue::Fetches).await;
         assert!(
             claim.id.starts_with(&first.spec.id.to_string()),
             "{claim:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn the_first_fetches_of_a_run_stay_before_what_others_go_into_more_deeply() {
+    let large = Bench::running().await;
+    let root = large.claim_one(Queue::Fetches).await;
+    large.commit(&parents(&large.fetch(&root, 0), 0, 3)).await;
+    let child = large.claim_one(Queue::Fetches).await;
+    let (small, next) = (of_the_same_account(&large), of_the_same_account(&large));
+    let runs = large.store.runs();
+    for run in [&small, &next] {
+        runs.create(&run.spec).await.expect("accepted");
+    }
+    small.start().await;
+    let handle = large.fetch(&child, 1);
+    let level_below = PageCommit {
+        children: (1..=2).map(crate::support::child).collect(),
+        ..last_page(&handle, 2, false)
+    };
+    large.commit(&level_below).await;
+    next.start().await;
+    let claimed = large.claim(Queue::Fetches, 8).await;
+    let of = |bench: &Bench, number: u32| format!("{}.{number}", bench.spec.id);
+    let ids: Vec<_> = claimed.into_iter().map(|claim| claim.id).collect();
+    let large = [5, 6, 3, 4].map(|number| of(&large, number));
+    let expected: Vec<_> = [of(&small, 1), of(&next, 1)]
+        .into_iter()
+        .chain(large)
+        .collect();
+    assert_eq!(ids, expected);
+}
+
+/// A run of the same account, not accepted yet.
+fn of_the_same_account(other: &Bench) -> Bench {
+    let spec = RunSpec {
+        integrated_account_id: other.spec.integrated_account_id,
+        environment_id: other.spec.environment_id,
+        ..spec()
+    };
+    Bench {
+        store: other.store.clone(),
+        spec,
     }
 }
 

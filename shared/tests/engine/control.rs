@@ -12,15 +12,16 @@ use shared::{
         event,
         run::{ErrorHandling, Retry, RunSpec, RunStatus, WaitingFor},
     },
+    queue::task::FetchBody,
     store::{
         PageRequest,
-        fetches::Committed,
+        fetches::{Committed, PageCommit},
         queue::{LEASE, Queue},
         runs::{Created, DeletedRun, Retried, Stopped, snapshot_view},
     },
 };
 
-use crate::support::{Bench, GAVE_UP, last_page, page, spec};
+use crate::support::{Bench, GAVE_UP, child, last_page, page, spec};
 
 /// A run that makes no events, so that it ends when it is fetched.
 fn quiet(spec: RunSpec) -> RunSpec {
@@ -344,6 +345,45 @@ async fn with_a_failed_child() -> Bench {
         .await;
     bench.deliver_all().await;
     bench
+}
+
+#[tokio::test]
+async fn the_fetches_that_a_retry_begins_with_are_its_first_ones() {
+    let bench = with_a_failed_child().await;
+    let retry = retry_of(&bench, &[]);
+    let accepted = bench.store.runs().retry(&retry, bench.spec.id).await;
+    accepted.expect("accepted");
+    let retry = Bench {
+        store: bench.store.clone(),
+        spec: retry,
+    };
+    retry.start_with(Vec::new()).await;
+    let first = retry.claim_one(Queue::Fetches).await;
+    let mut spec = spec();
+    spec.integrated_account_id = bench.spec.integrated_account_id;
+    spec.environment_id = bench.spec.environment_id;
+    bench.store.runs().create(&spec).await.expect("accepted");
+    let other = Bench {
+        store: bench.store.clone(),
+        spec,
+    };
+    other
+        .start_with(vec![(0, FetchBody::default().to_json()); 2])
+        .await;
+    let handle = retry.fetch(&first, 1);
+    let level_below = PageCommit {
+        children: vec![child(1)],
+        ..last_page(&handle, 1, false)
+    };
+    retry.commit(&level_below).await;
+    let claimed = retry.claim(Queue::Fetches, 8).await;
+    let ids: Vec<_> = claimed.into_iter().map(|claim| claim.id).collect();
+    let expected = [
+        format!("{}.1", other.spec.id),
+        format!("{}.2", other.spec.id),
+        format!("{}.2", retry.spec.id),
+    ];
+    assert_eq!(ids, expected, "its children go to the end");
 }
 
 #[tokio::test]

@@ -8,8 +8,9 @@
 -- Returns {`ok`|`parked`, 1 if over a mark}, or {`repeated`} (this commit was made before: its answer was lost), {`stale`}
 -- (lease lost: drop what is held), {`run_ended`} (the task is gone).
 -- Children of a run's first tasks go to the end of the lane, and above MOST_AHEAD tasks in it the next page of a fetch that
--- has children waits behind them. Children of children go before all others (depth first): so the tasks of a run are those
--- that its first ones made, and one page's for each level below and task in work, however many levels it has.
+-- has children waits behind them. Children of children go before all others (depth first), but for root fetches of runs that
+-- have yet to begin: so the tasks of a run are those that its first ones made, and one page's for each level below and task in
+-- work, however many levels it has.
 -- Invariants: `seq` gapless; open tasks = tasks that exist; a repeated call changes nothing.
 local MOST_AHEAD = 10000
 local base, id, run, node = KEYS[1], ARGV[1], ARGV[4], ARGV[5]
@@ -24,7 +25,7 @@ end
 local run_key, now = base .. ':run:' .. run, now_ms(base)
 local n = 'n' .. node .. ':'
 local state = redis.call('HMGET', run_key, 'status', 'webhook', 'events', n .. 'stored', 'fetch_limit', 'fetch_place', 'environment',
-  'roots', 'awaits_account_since')
+  'roots', 'awaits_account_since', 'retried')
 if not run_active(state[1]) then
   task_done(base, 'fetches', id, task)
   return { 'run_ended' }
@@ -53,16 +54,15 @@ else
   at = at + 2 * chunks
 end
 
--- Tasks are numbered, the first ones from 1. Runs that older workers started have no `roots`.
-local deep = tonumber(id:match('%d+$')) > (tonumber(state[8]) or math.huge)
+-- Tasks are numbered, the first ones from 1. Runs that older workers started have no `roots`; those of a retry are `retried`.
+local deep = tonumber(id:match('%d+$')) > (tonumber(state[10] or state[8]) or math.huge)
 local children, by_node = (#ARGV - at + 1) / 3, {}
 if children > 0 then
   local entries, number = {}, redis.call('HINCRBY', run_key, 'tasks', children) - children
   for i = 1, children do
     local kid = ARGV[at]
     local kid_gate = first_seq and kid ~= node and first_seq + tonumber(ARGV[at + 1]) - 1 or gate
-    -- What is pushed to the front last is the first.
-    entries[deep and children + 1 - i or i] = entry_of(run .. '.' .. number + i, 0, 0, now, 'fetch.1 ' .. kid .. ' ' .. kid_gate .. ' ' .. ARGV[at + 2])
+    entries[i] = entry_of(run .. '.' .. number + i, 0, 0, now, 'fetch.1 ' .. kid .. ' ' .. kid_gate .. ' ' .. ARGV[at + 2])
     by_node[kid] = (by_node[kid] or 0) + 1
     at = at + 3
   end
@@ -70,7 +70,11 @@ if children > 0 then
   for kid, count in pairs(by_node) do
     redis.call('HINCRBY', run_key, 'n' .. kid .. ':open', count)
   end
-  lane_push(base, 'fetches', task.lane, state[6] or state[7], state[5], entries, deep)
+  if deep then
+    push_deep(base, task.lane, entries)
+    entries = {}
+  end
+  lane_push(base, 'fetches', task.lane, state[6] or state[7], state[5], entries, false)
 end
 
 redis.call('HINCRBY', run_key, n .. 'fetched', records)
@@ -96,9 +100,17 @@ elseif what ~= 'part' and children > 0 and redis.call('LLEN', base .. ':fetches:
   task_return(base, 'fetches', id, task, 0, 0, ARGV[7], now, true)
   answer = 'parked'
 elseif what == 'again' then
-  -- At a pace each page is a turn, also among the fetches of one account; but the deeper ones end before others begin.
-  local takes_turns = not deep and redis.call('HEXISTS', run_key, 'fetch_gap') == 1
-  task_return(base, 'fetches', id, task, 0, 0, ARGV[7], now, takes_turns)
+  if deep then
+    -- The deeper ones end before others of the run begin.
+    redis.call('DEL', task.key)
+    leave_claimed(base, 'fetches', id, task)
+    push_deep(base, task.lane, { entry_of(id, 0, 0, now, ARGV[7]) })
+    lane_offer(base, 'fetches', task.lane)
+  else
+    -- At a pace each page is a turn, also among the fetches of one account.
+    local at_end = redis.call('HEXISTS', run_key, 'fetch_gap') == 1
+    task_return(base, 'fetches', id, task, 0, 0, ARGV[7], now, at_end)
+  end
   answer = 'parked'
 else
   redis.call('HSET', task.key, 'body', ARGV[7], 'attempt', 0, 'rescues', 0, 'step', step + 1)

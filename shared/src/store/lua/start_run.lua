@@ -6,8 +6,6 @@
 --      retry, which has its own),
 --      then for each root task: node, body; then field, value, … of the nodes
 -- Returns `ok`, `stale` (lease lost) or `run_ended` (stopped before it began; the task is gone).
--- Entries of the lane that are looked at for the first that is no root fetch.
-local MOST_ROOTS_AHEAD = 100
 local base, id, run = KEYS[1], ARGV[1], ARGV[3]
 local task = held(base, 'runs', id, ARGV[2])
 if not task then
@@ -49,21 +47,9 @@ if budget[1] then
 end
 run_began(base, run, run_key, now)
 retry_begin(base, run, run_key, entries, now)
--- The first entry of the lane that is no root fetch; nil: there is none among the first.
-local function first_other()
-  for _, entry in ipairs(redis.call('LRANGE', base .. ':fetches:ready:' .. state[2], 0, MOST_ROOTS_AHEAD - 1)) do
-    local of, number = entry:match('^([^.]+)%.(%d+) ')
-    local first_ones = of and tonumber(redis.call('HGET', base .. ':run:' .. of, 'roots'))
-    if not first_ones or tonumber(number) > first_ones then
-      return entry
-    end
-  end
-end
-local other = roots > 0 and first_other()
-if other then
-  for _, entry in ipairs(entries) do
-    redis.call('LINSERT', base .. ':fetches:ready:' .. state[2], 'BEFORE', other, entry)
-  end
+local ahead = roots > 0 and roots_ahead(base, state[2]) or MOST_ROOTS_AHEAD
+if ahead < MOST_ROOTS_AHEAD then
+  push_behind(base, state[2], ahead, entries)
   entries = {}
 end
 lane_push(base, 'fetches', state[2], budget[1] or state[5], ARGV[5], entries, false)

@@ -19,6 +19,12 @@ local function entry_of(id, attempt, rescues, since, body)
   return id .. ' ' .. attempt .. ' ' .. rescues .. ' ' .. since .. ' ' .. body
 end
 
+local function push_entries(ready, entries, command)
+  for first = 1, #entries, PUSH_CHUNK do
+    redis.call(command, ready, unpack(entries, first, math.min(first + PUSH_CHUNK - 1, #entries)))
+  end
+end
+
 -- Wakes the workers that wait for this queue; costs one DEL when none does.
 local function wake(base, queue)
   if redis.call('DEL', base .. ':' .. queue .. ':idle') == 1 then
@@ -121,10 +127,7 @@ end
 -- Adds entries to a lane in `place` (false: where it is): at its end, or (`front`) before all others.
 local function lane_push(base, queue, lane, place, limit, entries, front)
   local q = base .. ':' .. queue
-  local command = front and 'LPUSH' or 'RPUSH'
-  for first = 1, #entries, PUSH_CHUNK do
-    redis.call(command, q .. ':ready:' .. lane, unpack(entries, first, math.min(first + PUSH_CHUNK - 1, #entries)))
-  end
+  push_entries(q .. ':ready:' .. lane, entries, front and 'LPUSH' or 'RPUSH')
   if place then
     redis.call('HSET', q .. ':lane:' .. lane, 'limit', limit, 'place', place)
   else

@@ -188,7 +188,7 @@ local function retry_begin(base, run, run_key, entries, now)
     by_node[node] = (by_node[node] or 0) + 1
   end
   redis.call('DEL', list)
-  redis.call('HSET', run_key, 'open', #bodies, 'tasks', #bodies)
+  redis.call('HSET', run_key, 'open', #bodies, 'tasks', #bodies, 'retried', #bodies)
   for node, count in pairs(by_node) do
     redis.call('HSET', run_key, 'n' .. node .. ':open', count)
   end
