@@ -62,6 +62,8 @@ impl Executor {
         // Spawned, so that tasks use all cores; aborted when this future is dropped.
         let work = AbortOnDropHandle::new(tokio::spawn(work));
         let outcome = tokio::select! {
+            biased;
+            // First: a task that gave itself back may be claimed again before it says so, and has lost nothing.
             outcome = self.settled(&claim, work) => outcome,
             () = leased.lease.lost() => {
                 tracing::info!(queue = self.queue.name(), task.id = %claim.id, "the lease is gone; the task goes on elsewhere, or ended with a step whose answer got lost");

@@ -32,7 +32,7 @@ pub async fn run(store: &Store, was_away: bool, stop: CancellationToken) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut outage = Outage::of("maintenance");
     let mut fullness = Fullness::default();
-    let mut is_away = false;
+    let mut away_since: Option<Instant> = None;
     let mut rescue_from = Instant::now();
     if was_away {
         rescue_from += EXTEND_EVERY;
@@ -42,14 +42,21 @@ pub async fn run(store: &Store, was_away: bool, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let rescues = !is_away && Instant::now() >= rescue_from;
+        let rescues = away_since.is_none() && Instant::now() >= rescue_from;
+        let began = Instant::now();
         let passed = pass(store, rescues, &mut fullness).await;
-        is_away = matches!(passed, Err(StoreError::Unavailable(_)));
+        // Redis may be back, and the pass fail for another reason.
+        if matches!(passed, Err(StoreError::Unavailable(_))) {
+            away_since.get_or_insert(began);
+        } else if away_since
+            .take()
+            .is_some_and(|since| since.elapsed() > LONG_OUTAGE)
+        {
+            rescue_from = Instant::now() + EXTEND_EVERY;
+        }
         match passed {
             Ok(()) => {
-                if outage.over().is_some_and(|lasted| lasted > LONG_OUTAGE) {
-                    rescue_from = Instant::now() + EXTEND_EVERY;
-                }
+                outage.over();
             }
             Err(error) => outage.goes_on(&error),
         }

@@ -42,6 +42,9 @@ pub use shown::SHOWN_BODY_BYTES;
 /// Attempts at one page, the first included.
 pub const MAX_ATTEMPTS: u32 = 5;
 
+/// The code of an address that may not be asked: the source wasn't.
+pub const BLOCKED: &str = "blocked_target";
+
 /// The code of a failure of ours, which says nothing about the source.
 pub const INTERNAL: &str = "internal_error";
 
@@ -150,7 +153,7 @@ fn outbound(kind: OutboundErrorKind, message: &str) -> Classified {
         OutboundErrorKind::Timeout => (RETRY, "source_timeout"),
         OutboundErrorKind::Reset => (RETRY, "source_reset"),
         OutboundErrorKind::Protocol => (RETRY, "source_protocol"),
-        OutboundErrorKind::Blocked => (Verdict::Fail, "blocked_target"),
+        OutboundErrorKind::Blocked => (Verdict::Fail, BLOCKED),
         OutboundErrorKind::BodyTooLarge => (Verdict::Fail, "response_too_large"),
     };
     Classified {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use shared::{
     clock::Timestamp,
-    integration::errors::{Classified, Verdict},
+    integration::errors::{BLOCKED, Classified, Verdict},
     model::run::ErrorHandling,
     queue::task::TaskFault,
     store::fetches::{FetchFailure, FetchHandle},
@@ -23,6 +23,13 @@ pub(super) struct Problem<'a> {
     pub url: Option<(String, String)>,
     /// Attempts that failed before this one.
     pub attempt: u32,
+}
+
+impl Problem<'_> {
+    /// Whether the source has answered, with something that another attempt would not change.
+    fn was_answered(&self) -> bool {
+        self.url.is_some() && self.failure.verdict == Verdict::Fail && self.failure.code != BLOCKED
+    }
 }
 
 /// What is needed to give up.
@@ -97,7 +104,7 @@ impl Failing<'_> {
             attempts: problem.attempt + 1,
             requests: problem.requests,
             again: true,
-            answered: problem.failure.status.is_some() && problem.failure.verdict == Verdict::Fail,
+            answered: problem.was_answered(),
         };
         self.record(&of, self.policy()).await
     }
