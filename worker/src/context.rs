@@ -147,7 +147,7 @@ impl Context {
     ) -> Self {
         Self {
             store,
-            receivers: outbound.apart(),
+            receivers: outbound.for_receivers(),
             outbound,
             attempts,
             stop,

@@ -10,12 +10,12 @@ use std::{
 };
 
 use http::{HeaderName, Method, StatusCode, header};
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 use url::Url;
 
 use super::{
     OutboundError, OutboundErrorKind, Response, TargetPolicy,
-    resolver::{GuardedResolver, MAX_LOOKUPS},
+    resolver::{GuardedResolver, Lookups},
     tls,
     trace::{self, Trace, TraceDials},
 };
@@ -86,7 +86,17 @@ struct Inner {
     other: Pools,
     /// Of each port that a rule names.
     ports: Vec<(u16, Pools)>,
-    lookups: Arc<Semaphore>,
+    lookups: Arc<Lookups>,
+    versions: Versions,
+}
+
+/// Versions of HTTP that are offered over TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Versions {
+    /// HTTP/2, or 1.1.
+    Both,
+    /// HTTP/1.1: a connection carries one request at a time.
+    One,
 }
 
 /// The clients of one port.
@@ -105,12 +115,12 @@ impl Outbound {
             .into_iter()
             .map(|port| (port, Pools::default()))
             .collect();
-        let lookups = Arc::new(Semaphore::new(MAX_LOOKUPS));
         let inner = Inner {
             policy,
             other: Pools::default(),
             ports,
-            lookups,
+            lookups: Arc::default(),
+            versions: Versions::Both,
         };
         // Loads the roots now, so that a program without them says so when it starts.
         inner.client(443, false)?;
@@ -119,17 +129,19 @@ impl Outbound {
         })
     }
 
-    /// One under the same rules that shares nothing with this one: whatever calls here wait for, it has connections and look-ups
-    /// of names to itself.
+    /// One for deliveries, under the same rules, that shares nothing with this one: whatever calls here wait for, it has
+    /// connections and look-ups of names to itself. It speaks HTTP/1.1: webhooks of one host would share one connection under
+    /// HTTP/2, and requests that hang at one of them could use up the streams that the host allows (RFC 9113, section 5.1.2).
     #[must_use]
-    pub fn apart(&self) -> Self {
+    pub fn for_receivers(&self) -> Self {
         let pools = |(port, _): &(u16, Pools)| (*port, Pools::default());
         Self {
             inner: Arc::new(Inner {
                 policy: self.inner.policy.clone(),
                 other: Pools::default(),
                 ports: self.inner.ports.iter().map(pools).collect(),
-                lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+                lookups: Arc::default(),
+                versions: Versions::One,
             }),
         }
     }
@@ -266,11 +278,15 @@ impl Inner {
             .http2_keep_alive_interval(HTTP2_PING)
             .http2_keep_alive_timeout(HTTP2_PING)
             .https_only(!plain);
+        if plain || self.versions == Versions::One {
+            builder = builder.http1_only();
+        }
         if plain {
             // No handshake will happen: don't load the system's roots.
-            builder = builder.tls_certs_only([]).http1_only();
+            builder = builder.tls_certs_only([]);
         } else {
-            let config = tls::config().map_err(|error| no_roots(&error.to_string()))?;
+            let config =
+                tls::config(self.versions).map_err(|error| no_roots(&error.to_string()))?;
             builder = builder.tls_backend_preconfigured(config);
         }
         builder

@@ -4,22 +4,27 @@
 //! something else a moment later (rebinding) gains nothing.
 
 use std::{
+    collections::HashMap,
     error::Error,
     net::{SocketAddr, ToSocketAddrs},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use super::{
     guard::{Admission, TargetPolicy},
     trace,
 };
 
-/// Look-ups at once in one process. Each holds a thread until the system's
-/// resolver answers, and tokio's blocking pool (512 threads) has other users.
-pub(super) const MAX_LOOKUPS: usize = 256;
+/// Look-ups at once of sources' names, and as many of receivers'. Each holds a thread until the system's resolver answers, and
+/// tokio's blocking pool (512 threads) has other users.
+const MAX_LOOKUPS: usize = 192;
+/// Look-ups of one name at once: a name whose servers don't answer leaves room for others.
+const MAX_OF_ONE_NAME: usize = 4;
+/// Names that are remembered before those that nobody looks up any more are forgotten.
+const MAX_NAMES: usize = 256;
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 16;
 
@@ -38,7 +43,44 @@ pub(super) struct GuardedResolver {
     pub(super) policy: TargetPolicy,
     pub(super) port: u16,
     pub(super) plain: bool,
-    pub(super) lookups: Arc<Semaphore>,
+    pub(super) lookups: Arc<Lookups>,
+}
+
+/// The look-ups that are under way.
+#[derive(Debug)]
+pub(super) struct Lookups {
+    all: Arc<Semaphore>,
+    of_names: Mutex<HashMap<String, Weak<Semaphore>>>,
+}
+
+impl Default for Lookups {
+    fn default() -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+            of_names: Mutex::default(),
+        }
+    }
+}
+
+impl Lookups {
+    /// Waits for a place; it is free again when both permits are dropped.
+    async fn place(&self, name: &str) -> Result<[OwnedSemaphorePermit; 2], AcquireError> {
+        let of_name = self.of_name(name).acquire_owned().await?;
+        Ok([of_name, self.all.clone().acquire_owned().await?])
+    }
+
+    fn of_name(&self, name: &str) -> Arc<Semaphore> {
+        let mut names = self.of_names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(places) = names.get(name).and_then(Weak::upgrade) {
+            return places;
+        }
+        if names.len() >= MAX_NAMES {
+            names.retain(|_, places| places.strong_count() > 0);
+        }
+        let places = Arc::new(Semaphore::new(MAX_OF_ONE_NAME));
+        names.insert(name.to_owned(), Arc::downgrade(&places));
+        places
+    }
 }
 
 impl Resolve for GuardedResolver {
@@ -57,12 +99,12 @@ impl Resolve for GuardedResolver {
 
 async fn look_up(
     name: Name,
-    lookups: Arc<Semaphore>,
+    lookups: Arc<Lookups>,
 ) -> Result<std::vec::IntoIter<SocketAddr>, Box<dyn Error + Send + Sync>> {
-    let permit = lookups.acquire_owned().await?;
+    let place = lookups.place(name.as_str()).await?;
     let found = tokio::task::spawn_blocking(move || {
         // Held until the system answers, also when the caller has given up.
-        let _permit = permit;
+        let _place = place;
         (name.as_str(), 0).to_socket_addrs()
     })
     .await?
@@ -88,6 +130,8 @@ fn admit(
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
 
     fn admitted(allow: &[&str], plain: bool, found: &[&str]) -> Option<Vec<String>> {
@@ -133,6 +177,30 @@ mod tests {
             Some(vec!["10.0.0.1".to_owned()])
         );
         assert_eq!(admitted(&["10.0.0.0/8:80"], true, &found), None);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_looked_up_without_an_answer_leaves_room_for_others() {
+        let lookups = Lookups::default();
+        let mut hanging = Vec::new();
+        for _ in 0..MAX_OF_ONE_NAME {
+            hanging.push(lookups.place("dead.example").await.expect("a place"));
+        }
+        let (dead, alive) = (lookups.place("dead.example"), lookups.place("live.example"));
+        assert!(dead.now_or_never().is_none(), "all of its places are taken");
+        assert!(alive.now_or_never().is_some());
+        drop(hanging);
+        let again = lookups.place("dead.example").now_or_never();
+        assert!(again.is_some(), "they are free again");
+        for i in 0..2 * MAX_NAMES {
+            drop(
+                lookups
+                    .place(&format!("{i}.example"))
+                    .await
+                    .expect("a place"),
+            );
+        }
+        assert!(lookups.of_names.lock().expect("names").len() <= MAX_NAMES);
     }
 
     #[test]

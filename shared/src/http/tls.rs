@@ -18,16 +18,16 @@ use rustls::{
 };
 use rustls_platform_verifier::Verifier;
 
-use super::trace;
+use super::{client::Versions, trace};
 
 /// Servers whose sessions are remembered by one client, rustls's own default.
 const SESSIONS: usize = 256;
 
-/// The system's roots, TLS 1.2 and 1.3, HTTP/2 or 1.1 by ALPN.
+/// The system's roots, TLS 1.2 and 1.3, and the versions of HTTP by ALPN.
 ///
 /// # Errors
 /// When the roots can't be loaded.
-pub(super) fn config() -> Result<ClientConfig, rustls::Error> {
+pub(super) fn config(versions: Versions) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = Verifier::new(provider.clone())?;
     // `dangerous` is rustls's word for any verifier that isn't its own; this one is the platform's.
@@ -36,7 +36,10 @@ pub(super) fn config() -> Result<ClientConfig, rustls::Error> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = match versions {
+        Versions::Both => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        Versions::One => vec![b"http/1.1".to_vec()],
+    };
     config.resumption = Resumption::store(Arc::new(TracedSessions(ClientSessionMemoryCache::new(
         SESSIONS,
     ))));

@@ -25,10 +25,11 @@ impl Slot {
         }
     }
 
-    /// Gives the slot to another task, for one that waits and holds `bytes` meanwhile. Once given it is gone: the task
-    /// ends its turn soon after. Without room to wait the slot is kept.
-    pub fn wait(&self, bytes: usize) {
+    /// Gives the slot to another task, for one that waits for `requests` answers at most and holds `bytes` for each
+    /// meanwhile. Once given it is gone: the task begins nothing more and ends its turn. Without room to wait the slot is kept.
+    pub fn wait(&self, bytes: usize, requests: u32) {
         let places = u32::try_from(bytes.div_ceil(PLACE_BYTES).max(1)).unwrap_or(u32::MAX);
+        let places = places.saturating_mul(requests);
         if let Ok(place) = self.waiting_room.clone().try_acquire_many_owned(places) {
             // The old permit, the slot, is dropped.
             *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);

@@ -19,7 +19,7 @@ pub(super) mod settle;
 pub(super) mod webhook;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -197,9 +197,11 @@ impl Delivery<'_> {
         Ok(until_available(|| store.take_batch(self.handle, taken)).await?)
     }
 
-    /// Whether another batch is sent in this turn.
+    /// Whether another batch is sent in this turn. A task that gave its slot away has room for what it has in flight, and for
+    /// nothing more.
     fn goes_on(&self) -> bool {
-        Instant::now() < self.turn_ends && !self.context.stop.is_cancelled()
+        let waited = self.sender.waited.load(Ordering::Relaxed);
+        Instant::now() < self.turn_ends && !waited && !self.context.stop.is_cancelled()
     }
 }
 

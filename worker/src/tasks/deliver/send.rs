@@ -91,8 +91,7 @@ impl Sender {
     fn wait(&self, batch: &Batch, message: &Message) {
         if !self.waited.swap(true, Ordering::Relaxed) {
             let chunks: usize = batch.chunks.iter().map(Vec::len).sum();
-            self.slot
-                .wait((chunks + message.body.len()) * self.window as usize);
+            self.slot.wait(chunks + message.body.len(), self.window);
         }
     }
 }
