@@ -79,7 +79,8 @@ fn visit(scenario: Scenario) -> Result<BTreeMap<String, Visits>> {
 }
 
 /// The crashes to go through: of each point those of [`crashes`] in the scenario that comes to it and has the least to do;
-/// `all`: in every scenario that comes to it.
+/// `all`: in every scenario that comes to it. Where it isn't come to this time, as a pass that is made each two seconds may
+/// not be in a scenario that takes as long, the others follow.
 pub fn cases(visited: &Visited, points: &[String], all: bool) -> Vec<Case> {
     let mut cases = Vec::new();
     for point in points {
@@ -94,9 +95,13 @@ pub fn cases(visited: &Visited, points: &[String], all: bool) -> Vec<Case> {
         };
         let scenarios: Vec<_> = reached.iter().map(|(scenario, _)| *scenario).collect();
         let walks = if all {
+            let first = |one: Scenario| {
+                let others = scenarios.iter().copied().filter(move |other| *other != one);
+                std::iter::once(one).chain(others).collect()
+            };
             reached
                 .into_iter()
-                .map(|(scenario, visits)| (vec![scenario], visits))
+                .map(|(scenario, visits)| (first(scenario), visits))
                 .collect()
         } else {
             vec![(scenarios, first_visits)]
