@@ -116,8 +116,9 @@ pub enum Again<'a> {
         plan: &'a Retry,
         random: f64,
     },
-    /// The receiver asked for a pause of the whole webhook. Not an attempt.
-    Asked(Duration),
+    /// The receiver asked for a pause of the whole webhook, in its answer to a request that took `elapsed`. Not an attempt; the
+    /// time after the first pause counts.
+    Asked { pause: Duration, elapsed: Duration },
     /// For a reason of ours. Not an attempt.
     Own(Duration),
 }
@@ -296,8 +297,8 @@ impl Store {
                 call.arg("failed").arg(millis(delay));
                 call.arg(plan.first_ms).arg(plan.max_ms).arg(random);
             }
-            Again::Asked(pause) => {
-                call.arg("asked").arg(millis(pause));
+            Again::Asked { pause, elapsed } => {
+                call.arg("asked").arg(millis(pause)).arg(millis(elapsed));
             }
             Again::Own(delay) => {
                 call.arg("own").arg(millis(delay));

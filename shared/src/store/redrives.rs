@@ -87,6 +87,8 @@ pub enum TakenLetter {
     Letter {
         /// Attempts of this redrive that were not accepted.
         tries: u32,
+        /// Since the first of them, or since the webhook was released, if that is later.
+        failing: Duration,
         body: Bytes,
     },
     /// There is no such letter any more.
@@ -129,8 +131,13 @@ pub enum RedriveWait<'a> {
         plan: &'a Retry,
         random: f64,
     },
-    /// The receiver asked for a pause of the whole webhook. Not an attempt.
-    Asked { pause: Duration, reason: &'a str },
+    /// The receiver asked for a pause of the whole webhook, in its answer to a request that took `elapsed`. Not an attempt; the
+    /// time after the first pause counts.
+    Asked {
+        pause: Duration,
+        elapsed: Duration,
+        reason: &'a str,
+    },
 }
 
 /// Whether a redrive goes on after a step.
@@ -272,8 +279,9 @@ impl Store {
             [word] if word == "paced" => Ok(TakenLetter::Paced),
             [word] if word == "ended" => Ok(TakenLetter::Ended),
             [word] if word == "stale" => Ok(TakenLetter::Stale),
-            [word, tries, body] if word == "letter" => Ok(TakenLetter::Letter {
+            [word, tries, since, body] if word == "letter" => Ok(TakenLetter::Letter {
                 tries: u32::try_from(number(tries)?).unwrap_or(u32::MAX),
+                failing: Duration::from_millis(number(since)?),
                 body: body.clone(),
             }),
             _ => Err(unexpected(SCRIPT, answer.first())),
@@ -341,8 +349,13 @@ impl Store {
                 call.arg(event.to_string());
                 call.arg(plan.first_ms).arg(plan.max_ms).arg(random);
             }
-            RedriveWait::Asked { pause, reason } => {
+            RedriveWait::Asked {
+                pause,
+                elapsed,
+                reason,
+            } => {
                 call.arg("asked").arg("").arg(millis(pause)).arg(reason);
+                call.arg(millis(elapsed));
             }
         }
         step("redrive_wait", &self.invoke::<String>(&call).await?)

@@ -10,13 +10,13 @@ use shared::{
     },
     store::{
         PageRequest,
-        deliveries::{Again, NextBatch, Outcome},
+        deliveries::{NextBatch, Outcome},
         fetches::PageCommit,
         queue::{LEASE, Queue},
     },
 };
 
-use crate::support::{Bench, GAVE_UP, chunk, failed, last_page, page, spec};
+use crate::support::{Bench, GAVE_UP, asked, chunk, failed, last_page, page, spec};
 
 #[tokio::test]
 async fn no_record_goes_before_started_is_settled() {
@@ -294,20 +294,16 @@ async fn the_time_until_a_batch_is_given_up_begins_with_its_first_failure() {
     let retry = |counts| {
         let (store, handle, event) = (&bench.store, &handle, batch.event);
         async move {
-            let again = if counts {
-                failed(day)
-            } else {
-                Again::Asked(day)
-            };
+            let again = if counts { failed(day) } else { asked(day) };
             let delayed = store.retry_delivery(handle, event, again).await;
             assert!(delayed.expect("an answer").is_some());
         }
     };
-    // The webhook was switched off, or the receiver asked to wait.
+    // A pause that the receiver asked for isn't part of it, but for those that it asks for after that.
     retry(false).await;
     bench.advance(day).await;
     let (handle, batch) = bench.take().await.expect("the batch again");
-    assert_eq!(batch.failing, Duration::ZERO);
+    assert_eq!(batch.failing.as_secs() / 60, 0);
     let store = &bench.store;
     let delayed = store
         .retry_delivery(&handle, batch.event, failed(day))
@@ -320,6 +316,22 @@ async fn the_time_until_a_batch_is_given_up_begins_with_its_first_failure() {
         "{:?}",
         batch.failing
     );
+}
+
+#[tokio::test]
+async fn the_time_of_a_batch_runs_though_its_receiver_asks_for_a_pause_each_time() {
+    let bench = Bench::started(spec()).await;
+    let minute = Duration::from_mins(1);
+    for number in 0..4 {
+        let (handle, batch) = bench.take().await.expect("started");
+        assert_eq!(batch.failing.as_secs() / 60, u64::max(number, 1) - 1);
+        assert_eq!(batch.attempts, 0);
+        let again = bench
+            .store
+            .retry_delivery(&handle, batch.event, asked(minute));
+        assert!(again.await.expect("an answer").is_some());
+        bench.advance(minute).await;
+    }
 }
 
 #[tokio::test]

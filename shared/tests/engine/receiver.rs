@@ -24,7 +24,7 @@ use shared::{
     },
 };
 
-use crate::support::{Bench, GAVE_UP, chunk, failed, last_page, page, spec};
+use crate::support::{Bench, GAVE_UP, asked, chunk, failed, last_page, page, spec};
 
 const SECOND: Duration = Duration::from_secs(1);
 const ALL: PageRequest = PageRequest {
@@ -159,7 +159,7 @@ async fn a_pause_that_was_asked_for_holds_the_whole_webhook_and_is_no_attempt() 
     let bench = Bench::with_two_streams().await;
     let (handle, batch) = bench.take().await.expect("a delivery");
     let pause = Duration::from_hours(2);
-    let outage = bench.again(&handle, &batch, Again::Asked(pause)).await;
+    let outage = bench.again(&handle, &batch, asked(pause)).await;
     assert_eq!((outage.failures, outage.open), (0, false));
     bench.advance(Duration::from_mins(119)).await;
     assert_eq!(bench.claimable().await, 0);
@@ -237,6 +237,27 @@ async fn a_new_target_is_tried_at_once_whatever_the_old_one_did() {
     let target = |webhook: &mut Webhook| webhook.target_url = "https://b.example".to_owned();
     bench.change_webhook(target).await;
     assert_eq!(bench.claimable().await, 2);
+}
+
+#[tokio::test]
+async fn a_pause_that_the_old_target_asked_for_does_not_hold_for_the_new_one() {
+    let bench = Bench::with_two_streams().await;
+    bench.webhook(true).await;
+    let (one, other) = (bench.handle(1, 0).await, bench.handle(1, 0).await);
+    let late = batch_of(bench.take_more(&one, &[]).await);
+    let new = batch_of(bench.take_more(&other, &[]).await);
+    bench.advance(10 * SECOND).await;
+    let target = |webhook: &mut Webhook| webhook.target_url = "https://b.example".to_owned();
+    bench.change_webhook(target).await;
+    bench.advance(5 * SECOND).await;
+    let asked_after = |elapsed| Again::Asked {
+        pause: Duration::from_hours(24),
+        elapsed,
+    };
+    bench.again(&one, &late, asked_after(15 * SECOND)).await;
+    assert_eq!(bench.claimable().await, 1, "nothing is blocked");
+    bench.again(&other, &new, asked_after(SECOND)).await;
+    assert_eq!(bench.claimable().await, 0, "the new one asked for it");
 }
 
 #[tokio::test]
@@ -354,6 +375,38 @@ async fn batches_grow_again_when_the_receiver_takes_the_smaller_ones() {
     }
     let counts = [1, 2, 4, 8].map(|size| sizes.iter().filter(|of| **of == size).count());
     assert_eq!(counts, [16, 16, 16, 12], "{sizes:?}");
+}
+
+#[tokio::test]
+async fn batches_grow_again_also_when_each_chunk_has_to_be_taken_apart_first() {
+    const CHUNKS: u32 = 40;
+    let mut spec = spec();
+    spec.batch_bytes = 16;
+    let bench = Bench::running_with(spec).await;
+    let claim = bench.claim_one(Queue::Fetches).await;
+    let root = bench.fetch(&claim, 0);
+    let chunks = (0..CHUNKS).map(|_| chunk(2, "16 bytes in all.")).collect();
+    let all = PageCommit {
+        chunks,
+        records: 2 * u64::from(CHUNKS),
+        ..page(&root, 0, 0)
+    };
+    bench.commit(&all).await;
+    let (handle, mut next) = bench.take().await.expect("a batch");
+    let (mut most, mut sizes) = (8, Vec::new());
+    while sizes.len() < 20 {
+        if most > 0 && next.records > 1 {
+            let parts = next.chunks[0].chunks(8).map(|part| (1, part.to_vec()));
+            let parts: Vec<_> = parts.collect();
+            let split = bench.store.split_batch(&handle, &next, most, &parts).await;
+            next = batch_of(split.expect("an answer"));
+        }
+        sizes.push(next.records);
+        next = batch_of(bench.settle(&handle, &next).await);
+        most = next.most_bytes;
+    }
+    let counts = [1, 2].map(|size| sizes.iter().filter(|of| **of == size).count());
+    assert_eq!(counts, [16, 4], "{sizes:?}");
 }
 
 #[tokio::test]
@@ -477,7 +530,7 @@ async fn a_pause_that_was_asked_for_ends_the_turns_of_other_streams_too() {
     let bench = Bench::with_two_streams().await;
     let (one, other) = (bench.handle(1, 0).await, bench.handle(1, 0).await);
     let first = batch_of(bench.take_more(&one, &[]).await);
-    let pause = Again::Asked(5 * SECOND);
+    let pause = asked(5 * SECOND);
     bench.again(&one, &first, pause).await;
     assert_eq!(bench.take_more(&other, &[]).await, NextBatch::None);
     assert_eq!(bench.claimable().await, 0);

@@ -97,8 +97,22 @@ impl Bench {
     }
 
     async fn take_letter(&self, handle: &RedriveHandle, event: EventId) -> TakenLetter {
+        self.take_letter_since(handle, event).await.0
+    }
+
+    /// The letter, and whole minutes since the first attempt at it.
+    async fn take_letter_since(
+        &self,
+        handle: &RedriveHandle,
+        event: EventId,
+    ) -> (TakenLetter, u64) {
         let taken = self.store.take_letter(handle, event, 0).await;
-        taken.expect("an answer")
+        let mut taken = taken.expect("an answer");
+        let mut minutes = 0;
+        if let TakenLetter::Letter { failing, .. } = &mut taken {
+            minutes = std::mem::take(failing).as_secs() / 60;
+        }
+        (taken, minutes)
     }
 
     async fn settle_letter(
@@ -146,6 +160,7 @@ fn failed(event: EventId, delay: Duration) -> RedriveWait<'static> {
 fn letter(tries: u32) -> TakenLetter {
     TakenLetter::Letter {
         tries,
+        failing: Duration::ZERO,
         body: "frozen".into(),
     }
 }
@@ -330,18 +345,24 @@ async fn an_attempt_that_was_not_accepted_is_counted_and_delays_the_task_not_a_w
     // What the receiver asked for counts no try, and holds for the whole lane.
     let asked = RedriveWait::Asked {
         pause: minute,
+        elapsed: Duration::ZERO,
         reason: "the receiver answered 429",
     };
-    bench
-        .store
-        .delay_redrive(&handle, asked)
-        .await
-        .expect("an answer");
-    let gauges = bench.store.queue_gauges(Queue::Deliveries).await;
-    assert_eq!(gauges.expect("gauges").blocked_lanes, 1);
-    bench.advance(minute).await;
-    let handle = bench.claim_redrive().await;
-    assert_eq!(bench.take_letter(&handle, events[0]).await, letter(1));
+    let mut handle = handle;
+    for minutes in 0..3 {
+        bench
+            .store
+            .delay_redrive(&handle, asked)
+            .await
+            .expect("an answer");
+        let gauges = bench.store.queue_gauges(Queue::Deliveries).await;
+        assert_eq!(gauges.expect("gauges").blocked_lanes, 1);
+        bench.advance(minute).await;
+        handle = bench.claim_redrive().await;
+        // The time after the first pause counts, for when to give up.
+        let taken = bench.take_letter_since(&handle, events[0]).await;
+        assert_eq!(taken, (letter(1), minutes));
+    }
     let redrive = bench.redrive().await;
     assert_eq!(
         redrive.last_error.as_deref(),
@@ -638,6 +659,29 @@ async fn a_redrive_whose_turn_is_over_goes_behind_the_streams_of_its_webhook() {
 }
 
 #[tokio::test]
+async fn a_pause_that_a_stream_was_asked_for_ends_the_turn_of_a_redrive_too() {
+    let (bench, events) = dead(2).await;
+    let handle = bench.redriving().await;
+    assert_eq!(bench.take_letter(&handle, events[0]).await, letter(0));
+    let lane = bench.spec.webhook_id.to_string();
+    let key = bench.store.keys().join(&["deliveries", "lane", &lane]);
+    // As a stream of the webhook leaves it.
+    let until = shared::clock::Timestamp::now().0 + 3_600_000;
+    let mut connection = bench.store.connection();
+    let _: () = connection
+        .hset(key, "blocked_until", until)
+        .await
+        .expect("set");
+    bench
+        .settle_letter(&handle, events[0], ACCEPTED, None)
+        .await;
+    let taken = bench.take_letter(&handle, events[1]).await;
+    assert_eq!(taken, TakenLetter::Paced);
+    let after = bench.take_letter(&handle, events[1]).await;
+    assert_eq!(after, TakenLetter::Stale, "it waits with its lane");
+}
+
+#[tokio::test]
 async fn redrives_open_the_circuit_of_a_webhook_and_close_it() {
     let (bench, events) = dead(1).await;
     let mut handle = bench.redriving().await;
@@ -676,7 +720,11 @@ async fn a_redrive_keeps_the_pace_of_its_webhook() {
     let handle = bench.redriving().await;
     let take = async |handle: &RedriveHandle, event| {
         let taken = bench.store.take_letter(handle, event, 1).await;
-        taken.expect("an answer")
+        let mut taken = taken.expect("an answer");
+        if let TakenLetter::Letter { failing, .. } = &mut taken {
+            *failing = Duration::ZERO;
+        }
+        taken
     };
     assert_eq!(take(&handle, events[0]).await, letter(0));
     bench

@@ -385,6 +385,14 @@ pub fn page(handle: &FetchHandle, step: u32, records: u32) -> PageCommit<'_> {
     }
 }
 
+/// A pause that the receiver asked for at once.
+pub fn asked(pause: Duration) -> Again<'static> {
+    Again::Asked {
+        pause,
+        elapsed: Duration::ZERO,
+    }
+}
+
 /// A failure after which the batch alone waits for `delay`.
 pub fn failed(delay: Duration) -> Again<'static> {
     static PLAN: Retry = Retry {

@@ -218,7 +218,10 @@ impl Walk {
             Op::RetryDelivery { which, block } => {
                 if let Some(sending) = self.take_sending(which) {
                     let again = if block {
-                        Again::Asked(TICK)
+                        Again::Asked {
+                            pause: TICK,
+                            elapsed: std::time::Duration::ZERO,
+                        }
                     } else {
                         failed(TICK)
                     };

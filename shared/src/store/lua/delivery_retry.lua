@@ -3,7 +3,8 @@
 -- The task has nothing else in flight.
 -- KEYS 1 base
 -- ARGV 1 task, 2 token, 3 run, or webhook of an outbox, 4 stream, 5 event, 6 `failed` | `asked` | `own`, 7 delay ms (failed, own) or
---      pause ms (asked), 8 shortest and 9 longest wait of the retry plan, ms, 10 random, 0 to 1
+--      pause ms (asked), 8 shortest wait of the retry plan (failed), or ms that the request took (asked), 9 longest wait of the
+--      plan, ms, 10 random, 0 to 1
 -- Returns {`ok`, failures in a row, ms since the first of them, 1 if the circuit is open, 2 if it opened now, else 0} or {`stale`}.
 local base, id, n = KEYS[1], ARGV[1], ARGV[4]
 local task = held(base, 'deliveries', id, ARGV[2])
@@ -25,13 +26,14 @@ local open, opened = false, false
 if failed then
   open, opened = circuit_open(base, task.lane, failures, tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), now)
   batch.attempts = batch.attempts + 1
-  if batch.failed_at == 0 then
-    batch.failed_at = now
-  end
-  keep_batches(run_key, n, batches)
 else
-  lane_block(base, 'deliveries', task.lane, now + delay)
+  leave_alone(base, task.lane, delay, tonumber(ARGV[8]), now)
 end
+if batch.failed_at == 0 then
+  -- What it never takes but asks for a pause each time is given up too: its time begins when the first one is over.
+  batch.failed_at = failed and now or now + delay
+end
+keep_batches(run_key, n, batches)
 if failed and not open then
   task_delay(base, 'deliveries', id, task, now + delay, batch.attempts, task.body)
 else

@@ -2,7 +2,7 @@
 -- receiver asked for a pause, the lane is blocked as long; when its turn is over, it goes to the end of its lane.
 -- KEYS 1 base
 -- ARGV 1 task, 2 token, 3 redrive, 4 `turn` | `failed` | `asked`, 5 cursor: letters up to this one are dealt with (turn), or empty,
---      6 delay ms (failed) or pause ms (asked), 7 why (failed, asked), 8 event (failed), 9 shortest and 10 longest wait of
+--      6 delay ms (failed) or pause ms (asked), 7 why (failed, asked), 8 event (failed), or ms that the request took (asked), 9 shortest and 10 longest wait of
 --      the retry plan, ms, 11 random, 0 to 1 (failed)
 -- Returns `ok`, `ended` (the redrive was cancelled; the task is gone) or `stale`.
 local base, id, key, kind = KEYS[1], ARGV[1], KEYS[1] .. ':redrive:' .. ARGV[3], ARGV[4]
@@ -17,7 +17,12 @@ if kind == 'failed' then
   redis.call('HINCRBY', key, 'tries', 1)
 elseif kind == 'asked' then
   health_failed(base, task.lane, false, now)
-  lane_block(base, 'deliveries', task.lane, now + delay)
+  leave_alone(base, task.lane, delay, tonumber(ARGV[8]), now)
+  local letter = redis.call('HMGET', key, 'current', 'asked')
+  if letter[1] and letter[1] ~= letter[2] then
+    -- Its time begins when the first pause is over.
+    redis.call('HSET', key, 'asked', letter[1], 'current_since', now + delay)
+  end
 end
 if ARGV[7] ~= '' then
   redis.call('HSET', key, 'last_error', ARGV[7])

@@ -15,8 +15,11 @@ local whole = task and batches[1]
 if not whole or whole.event ~= ARGV[5] or whole.settled then
   return { 'stale' }
 end
-redis.call('HSET', run_key, 's' .. n .. ':most_bytes', most_bytes)
-redis.call('HDEL', run_key, 's' .. n .. ':taken')
+if tonumber(redis.call('HGET', run_key, 's' .. n .. ':most_bytes')) ~= most_bytes then
+  -- The receiver has just refused more; a batch that is known to be too large for it says nothing new.
+  redis.call('HSET', run_key, 's' .. n .. ':most_bytes', most_bytes)
+  redis.call('HDEL', run_key, 's' .. n .. ':taken')
+end
 local index, stream, chunks, parts_at = run_key .. ':index:' .. n, run_key .. ':stream:' .. n, whole.chunks, 9 + ARGV[8]
 if #ARGV > parts_at then
   local gate = redis.call('LPOP', index):match('%d+$')

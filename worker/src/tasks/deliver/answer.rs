@@ -68,6 +68,7 @@ pub(in crate::tasks) fn plan(
     now: Timestamp,
     random: f64,
 ) -> Plan {
+    let used_up = batch.failing >= Duration::from_secs(u64::from(retry.give_up_after_hours) * 3600);
     if let Ok(answered) = &attempt.result {
         let status = answered.status.as_u16();
         match answered.status {
@@ -80,7 +81,7 @@ pub(in crate::tasks) fn plan(
                 let divisible = batch.records > 1 || batch.chunks.len() > 1;
                 return if divisible { Plan::Split } else { Plan::GiveUp };
             }
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE if !used_up => {
                 let asked = retry_after(&answered.headers, now);
                 if let Some(asked) = asked.filter(|asked| *asked >= SHORTEST_RETRY_AFTER) {
                     return Plan::Pause(asked.min(LONGEST_RETRY_AFTER));
@@ -89,7 +90,7 @@ pub(in crate::tasks) fn plan(
             _ => {}
         }
     }
-    if batch.failing >= Duration::from_secs(u64::from(retry.give_up_after_hours) * 3600) {
+    if used_up {
         return Plan::GiveUp;
     }
     Plan::Retry {
@@ -242,6 +243,8 @@ mod tests {
             ..batch()
         };
         assert_eq!(planned(&attempt(500, &[], ""), &old), Plan::GiveUp);
+        let asked = attempt(429, &[(header::RETRY_AFTER, "60")], "");
+        assert_eq!(planned(&asked, &old), Plan::GiveUp);
         assert!(matches!(
             planned(&attempt(200, &[], ""), &old),
             Plan::Delivered { .. }

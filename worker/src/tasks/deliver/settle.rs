@@ -101,7 +101,8 @@ impl Delivery<'_> {
                 let reason = shown(attempt);
                 tracing::warn!(run.id = run, webhook.id = %webhook_id, event.id = %batch.event,
                     pause_ms = pause.as_millis(), error = %reason, "the receiver asked for a pause");
-                self.again(batch, webhook, Again::Asked(pause), &reason)
+                let elapsed = attempt.elapsed;
+                self.again(batch, webhook, Again::Asked { pause, elapsed }, &reason)
                     .await
             }
             Plan::Split => {

@@ -175,8 +175,12 @@ impl Redriving<'_> {
         let store = &self.context.store;
         let rate = webhook.delivery.rate_per_second.unwrap_or(0);
         let taken = until_available(|| store.take_letter(&self.handle, event, rate)).await?;
-        let (tries, body) = match taken {
-            TakenLetter::Letter { tries, body } => (tries, body),
+        let (tries, failing, body) = match taken {
+            TakenLetter::Letter {
+                tries,
+                failing,
+                body,
+            } => (tries, failing, body),
             TakenLetter::Gone => return Ok(Step::Next),
             TakenLetter::Paced | TakenLetter::Ended => return Ok(Step::Over("done")),
             TakenLetter::Stale => return Ok(Step::Over("stale")),
@@ -203,7 +207,7 @@ impl Redriving<'_> {
         };
         let mut waited = false;
         let mut attempt = send_patiently(self.context, &webhook, &message, || {
-            self.slot.wait(message.body.len());
+            self.slot.wait(message.body.len(), 1);
             waited = true;
         })
         .await;
@@ -218,7 +222,7 @@ impl Redriving<'_> {
                 .and_then(|id| id.parse().ok()),
             number: letter.attempts.saturating_add(1),
         };
-        let batch = as_batch(event, letter, tries);
+        let batch = as_batch(event, letter, tries, failing);
         let refused = take_refused(&mut attempt, &batch);
         let record = attempt.record(&sent, &webhook.secrets);
         self.context.attempts.note(record);
@@ -270,7 +274,12 @@ impl Redriving<'_> {
                 tracing::warn!(redrive.id = %redrive, event.id = %event, pause_ms = pause.as_millis(), error = %reason,
                     "the receiver asked for a pause");
                 let reason = &reason;
-                let wait = RedriveWait::Asked { pause, reason };
+                let elapsed = attempt.elapsed;
+                let wait = RedriveWait::Asked {
+                    pause,
+                    elapsed,
+                    reason,
+                };
                 let word = self.wait(wait, "retried").await?;
                 self.switch_off_if_dead(webhook, &shown(attempt)).await?;
                 Ok(Step::Over(word))
@@ -378,7 +387,7 @@ impl Redriving<'_> {
 
 /// A letter as the plan of deliveries looks at it: a batch that can't be taken apart and whose time is not up. `tries`: of
 /// this redrive, before this one.
-fn as_batch(event: EventId, letter: &DeadLetter, tries: u32) -> Batch {
+fn as_batch(event: EventId, letter: &DeadLetter, tries: u32, failing: Duration) -> Batch {
     Batch {
         event,
         created_ms: letter.created_at.0,
@@ -386,7 +395,7 @@ fn as_batch(event: EventId, letter: &DeadLetter, tries: u32) -> Batch {
         first_seq: letter.first_seq.unwrap_or(0),
         records: letter.count,
         attempts: tries,
-        failing: Duration::ZERO,
+        failing,
         most_bytes: 0,
         chunks: Vec::new(),
     }

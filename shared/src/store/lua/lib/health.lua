@@ -78,6 +78,18 @@ local function release_webhook(base, webhook, now)
   lane_offer(base, 'deliveries', webhook)
 end
 
+-- How long workers go by their copy of a webhook, ms (`OBJECT_TTL` in worker/src/context.rs).
+local COPY_KEPT = 1000
+
+-- Leaves a receiver alone as long as it asked in its answer to a request that took `elapsed` ms. One from before the webhook
+-- was changed may have come from another receiver.
+local function leave_alone(base, webhook, pause, elapsed, now)
+  local released = tonumber(redis.call('GET', base .. ':released:' .. webhook)) or 0
+  if now - elapsed - COPY_KEPT > released then
+    lane_block(base, 'deliveries', webhook, now + pause)
+  end
+end
+
 -- Takes leave for one request now; else gives the time from which there is leave, ms. `per_second` 0: no limit.
 local function pace(base, webhook, per_second, now)
   if per_second == 0 then
