@@ -262,6 +262,20 @@ async fn a_patch_merges_the_context() {
 }
 
 #[tokio::test]
+async fn null_empties_the_context_and_is_no_status() {
+    let api = start().await;
+    let path = format!(
+        "/integrated-account/{}",
+        api.client.account(&source::start()).await
+    );
+    let none = json!({"context": null});
+    let account = api.client.patch(&path, none).await.expect(200).json();
+    assert_eq!(account["context"], json!({}));
+    let refused = api.client.patch(&path, json!({"status": null})).await;
+    assert_eq!(refused.refused(422, "validation_failed"), ["/status"]);
+}
+
+#[tokio::test]
 async fn deleting_an_account_wipes_its_credentials() {
     let api = start().await;
     let id = api.client.account(&source::start()).await;

@@ -193,7 +193,7 @@ pub struct AccountPatch {
     /// `null` removes it.
     #[schema(value_type = Option<String>)]
     pub label: Option<Option<String>>,
-    /// Merged into the one there is; `null` removes a value.
+    /// Merged into the one there is; `null` removes a value, or all of them in its place.
     #[schema(value_type = Option<Object>)]
     pub context: Option<Value>,
     /// Replace the ones there are, and are checked at once.
@@ -240,7 +240,7 @@ impl AccountPatch {
             },
             context: {
                 plain_values(&mut fields, "context", &mut faults);
-                fields.value("context").cloned()
+                fields.nullable("context").cloned()
             },
             credentials: {
                 if fields.nullable("credentials").is_some_and(Value::is_null) {
@@ -251,18 +251,29 @@ impl AccountPatch {
                 }
                 read_credentials(&mut fields, &mut faults)
             },
-            status: fields.choice(
-                "status",
-                &[
-                    ("disabled", AccountStatus::Disabled),
-                    ("active", AccountStatus::Active),
-                ],
-                &mut faults,
-            ),
+            status: read_status(&mut fields, &mut faults),
         };
         fields.finish(&mut faults);
         faults.into_result(patch)
     }
+}
+
+/// `status` of a change. An account has no default one to go back to.
+fn read_status(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<AccountStatus> {
+    if fields.nullable("status").is_some_and(Value::is_null) {
+        faults.push(
+            fields.pointer("status"),
+            "must be `disabled` or `active`, is null; leave it out to change nothing",
+        );
+    }
+    fields.choice(
+        "status",
+        &[
+            ("disabled", AccountStatus::Disabled),
+            ("active", AccountStatus::Active),
+        ],
+        faults,
+    )
 }
 
 /// The body of `…/credentials`: `{"credentials": {…}}`.

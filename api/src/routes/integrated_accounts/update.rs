@@ -114,8 +114,9 @@ fn merged_context(
 ) -> Result<Map<String, Value>, ApiError> {
     let mut merged = Value::Object(context.clone());
     merge_patch(&mut merged, patch);
+    // `null` in the place of the whole takes it back to the default: none.
     let Value::Object(merged) = merged else {
-        return Ok(context.clone());
+        return Ok(Map::new());
     };
     let merged: Map<_, _> = merged
         .into_iter()
