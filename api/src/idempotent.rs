@@ -9,7 +9,10 @@
 
 use std::future::Future;
 
-use actix_web::{HttpResponse, http::StatusCode};
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, uri::PathAndQuery},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::{
@@ -49,9 +52,10 @@ impl Caller<Write> {
         let Some(key) = self.idempotency_key()? else {
             return Ok(work(new_id()).await?.into());
         };
+        let target = self.request.uri().path_and_query();
         let print = fingerprint(
             self.request.method().as_str(),
-            self.request.path(),
+            target.map_or_else(|| self.request.path(), PathAndQuery::as_str),
             &body.bytes,
         );
         match self

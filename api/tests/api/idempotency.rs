@@ -54,6 +54,23 @@ async fn the_same_key_with_another_body_or_path_is_409() {
 }
 
 #[tokio::test]
+async fn the_same_key_with_another_query_is_409() {
+    let api = start().await;
+    let post = async |state_key: &str| {
+        let path = format!("/sync-job-run-state?state_key={state_key}");
+        let request = api.client.request(Method::POST, &path);
+        let body = json!({"key": "last_id", "value": 1});
+        send(request.header("Idempotency-Key", "k1").json(&body)).await
+    };
+    post("a").await.expect(201);
+    post("b").await.refused(409, "idempotency_key_reused");
+    assert_eq!(
+        post("a").await.expect(201).headers["idempotent-replayed"],
+        "true"
+    );
+}
+
+#[tokio::test]
 async fn a_refused_request_frees_its_key() {
     let api = start().await;
     post(&api, "k1", &json!({"target_url": "no"}))

@@ -55,11 +55,11 @@ pub enum Settlement<'a> {
     HandBack,
 }
 
-/// The fingerprint of a request.
+/// The fingerprint of a request; `target` is its path with the query, which may say what the body is about.
 #[must_use]
-pub fn fingerprint(method: &str, path: &str, body: &[u8]) -> String {
+pub fn fingerprint(method: &str, target: &str, body: &[u8]) -> String {
     let mut hash = Sha256::new();
-    for part in [method.as_bytes(), b"\n", path.as_bytes(), b"\n", body] {
+    for part in [method.as_bytes(), b"\n", target.as_bytes(), b"\n", body] {
         hash.update(part);
     }
     hex::encode(hash.finalize())
