@@ -80,6 +80,21 @@ async fn a_cron_trigger_is_made_shown_changed_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_null_for_an_argument_that_is_not_there_adds_none_however_often_it_is_sent() {
+    let api = start().await;
+    let more = json!({"cron_expression": "* * * * *", "args": {"a": 1, "b": 2}});
+    let body = with(&subject(&api).await, more);
+    let path = format!("{PATH}/{}", api.client.post(PATH, body).await.id());
+    for _ in 0..2 {
+        let patch = json!({"args": {"b": null, "x": null}});
+        let changed = api.client.patch(&path, patch).await.expect(200).json();
+        assert_eq!(changed["args"], json!({"a": 1}));
+    }
+    let misspelt = api.client.patch(&path, json!({"lable": null})).await;
+    assert_eq!(misspelt.refused(422, "validation_failed"), ["/lable"]);
+}
+
+#[tokio::test]
 async fn everything_that_is_wrong_with_a_cron_trigger_is_named_at_once() {
     let api = start().await;
     let subject = subject(&api).await;

@@ -118,9 +118,23 @@ fn check_size(object: &Map<String, Value>, pointer: &str, faults: &mut Faults) {
     }
 }
 
+/// Merges a patch into an object whose reader knows its fields, by RFC 7386 but for
+/// one thing: a `null` for a field that isn't there is kept, so that the reader of
+/// the merged object still sees a misspelt name. Inside of fields it would be data.
+pub fn merge_fields(target: &mut Value, patch: &Value) {
+    let given = patch.as_object().into_iter().flatten();
+    let unknown: Vec<&String> = given
+        .filter(|(name, value)| value.is_null() && target.get(name).is_none())
+        .map(|(name, _)| name)
+        .collect();
+    merge_patch(target, patch);
+    if let Value::Object(target) = target {
+        target.extend(unknown.into_iter().map(|name| (name.clone(), Value::Null)));
+    }
+}
+
 /// Merges a patch into a document (RFC 7386): objects merge, `null` removes, the
-/// rest replaces. A `null` for something that isn't there is kept, so that the
-/// reader of the merged document still sees a misspelt name.
+/// rest replaces.
 pub fn merge_patch(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *target = patch.clone();
@@ -133,7 +147,8 @@ pub fn merge_patch(target: &mut Value, patch: &Value) {
         return;
     };
     for (name, value) in patch {
-        if value.is_null() && target.shift_remove(name).is_some() {
+        if value.is_null() {
+            target.shift_remove(name);
             continue;
         }
         merge_patch(target.entry(name.clone()).or_insert(Value::Null), value);
@@ -150,7 +165,7 @@ mod tests {
         let mut target = json!({"a": {"b": 1, "c": 2}, "list": [1, 2], "gone": 1});
         merge_patch(
             &mut target,
-            &json!({"a": {"b": 9}, "list": [3], "gone": null, "new": {"x": 1}}),
+            &json!({"a": {"b": 9}, "list": [3], "gone": null, "new": {"x": 1, "y": null}}),
         );
         assert_eq!(
             target,
@@ -161,7 +176,16 @@ mod tests {
     #[test]
     fn a_patch_that_clears_an_unknown_field_keeps_it_for_the_reader_to_refuse() {
         let mut target = json!({"label": "x"});
-        merge_patch(&mut target, &json!({"lable": null}));
+        merge_fields(&mut target, &json!({"lable": null}));
         assert_eq!(target, json!({"label": "x", "lable": null}));
+    }
+
+    #[test]
+    fn a_null_inside_of_a_field_removes_or_does_nothing() {
+        let mut target = json!({"args": {"a": 1, "b": 2}});
+        for _ in 0..2 {
+            merge_fields(&mut target, &json!({"args": {"b": null, "c": null}}));
+            assert_eq!(target, json!({"args": {"a": 1}}));
+        }
     }
 }

@@ -8,7 +8,7 @@ use shared::{
     ids::CronTriggerId,
     model::{
         cron_trigger::{CronTrigger, CronTriggerInput},
-        input::merge_patch,
+        input::merge_fields,
     },
     store::objects::ChangeError,
 };
@@ -52,7 +52,7 @@ pub(super) async fn apply(
             .ok_or_else(|| ApiError::not_found("cron trigger"))?
             .input;
         let mut merged = serde_json::to_value(&before).map_err(|_| ApiError::internal())?;
-        merge_patch(&mut merged, patch);
+        merge_fields(&mut merged, patch);
         let input = read(&caller.state, caller.environment, &merged).await?;
         check_fixed(&before, &input)?;
         // The check looks things up, so it can't be part of the change: that only goes through on what was checked.

@@ -118,10 +118,6 @@ fn merged_context(
     let Value::Object(merged) = merged else {
         return Ok(Map::new());
     };
-    let merged: Map<_, _> = merged
-        .into_iter()
-        .filter(|(_, value)| !value.is_null())
-        .collect();
     if serde_json::to_vec(&merged).map_or(usize::MAX, |json| json.len()) > MAX_FREE_FORM_BYTES {
         let mut faults = Faults::default();
         faults.push(

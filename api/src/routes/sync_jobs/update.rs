@@ -6,7 +6,7 @@ use shared::{
     fault::Faults,
     ids::SyncJobId,
     model::{
-        input::merge_patch,
+        input::merge_fields,
         sync_job::{SyncJob, SyncJobInput},
     },
 };
@@ -37,7 +37,7 @@ pub async fn update(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError>
         let job = job.ok_or_else(|| ApiError::not_found("sync job"))?;
         let before = job.input();
         let mut merged = serde_json::to_value(&before).map_err(|_| ApiError::internal())?;
-        merge_patch(&mut merged, &patch);
+        merge_fields(&mut merged, &patch);
         let input = compile::read(&caller.state, caller.environment, &merged).await?;
         if input.integration_name != before.integration_name {
             let mut faults = Faults::default();

@@ -6,7 +6,7 @@ use shared::{
     clock::Timestamp,
     ids::WebhookId,
     model::{
-        input::merge_patch,
+        input::merge_fields,
         webhook::{Webhook, WebhookInput},
     },
 };
@@ -54,7 +54,7 @@ pub async fn update(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError>
 fn merged(webhook: &Webhook, patch: &Value) -> Result<Value, ApiError> {
     let mut merged = serde_json::to_value(webhook.input()).map_err(|_| ApiError::internal())?;
     make_way(&mut merged, patch);
-    merge_patch(&mut merged, patch);
+    merge_fields(&mut merged, patch);
     Ok(merged)
 }
 

@@ -6,7 +6,7 @@ use shared::{
     fault::Faults,
     ids::WorkflowId,
     model::{
-        input::merge_patch,
+        input::merge_fields,
         workflow::{Workflow, WorkflowInput},
     },
     store::objects::ChangeError,
@@ -40,7 +40,7 @@ pub async fn update(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError>
             .ok_or_else(|| ApiError::not_found("workflow"))?
             .input;
         let mut merged = serde_json::to_value(&before).map_err(|_| ApiError::internal())?;
-        merge_patch(&mut merged, &patch);
+        merge_fields(&mut merged, &patch);
         let input = read(&caller.state, caller.environment, &merged).await?;
         check_fixed(&before, &input)?;
         // The check looks things up, so it can't be part of the change: that only goes through on what was checked.
