@@ -79,6 +79,17 @@ async fn a_job_of_an_unknown_integration_is_refused_with_its_other_faults() {
 }
 
 #[tokio::test]
+async fn a_job_without_an_integration_is_refused_with_the_faults_of_its_resources() {
+    let api = start().await;
+    let body = json!({"resources": [{"resource": "wms/orders", "depend_on": "x"}]});
+    let refused = api.client.post("/sync-job", body).await;
+    assert_eq!(
+        refused.refused(422, "validation_failed"),
+        ["/integration_name", "/resources/0/depend_on"]
+    );
+}
+
+#[tokio::test]
 async fn a_patched_job_is_checked_as_a_whole() {
     let api = start().await;
     let path = format!("/sync-job/{}", api.client.sync_job().await);

@@ -72,6 +72,20 @@ async fn a_target_that_may_not_be_reached_is_refused() {
 }
 
 #[tokio::test]
+async fn a_target_that_may_not_be_reached_is_named_with_the_other_faults() {
+    let api = start().await;
+    let faulty = json!({"target_url": "ftp://x/", "label": 5});
+    let made = api.client.post("/webhook", faulty.clone()).await;
+    let path = format!("/webhook/{}", api.client.webhook().await);
+    let changed = api.client.patch(&path, faulty).await;
+    for refused in [made, changed] {
+        let mut pointers = refused.refused(422, "validation_failed");
+        pointers.sort_unstable();
+        assert_eq!(pointers, ["/label", "/target_url"]);
+    }
+}
+
+#[tokio::test]
 async fn fields_of_other_clients_without_meaning_here_are_accepted() {
     let api = start().await;
     let body = json!({

@@ -115,7 +115,8 @@ mod tests {
         body["target_url"] = json!("https://example.com/");
         let sealer = Sealer::new(Sealer::new_master_key().expose()).expect("a key");
         let environment = EnvironmentId::from_bits(1);
-        let (input, signing) = WebhookInput::read_new(&body, environment).expect("a webhook");
+        let (input, signing) =
+            WebhookInput::read_new(&body, environment, &|_| Ok(())).expect("a webhook");
         let secret = signing.secret(SignatureAlgorithm::default());
         let id = WebhookId::from_bits(1);
         let webhook = Webhook::new(id, environment, input, &secret, &sealer, Timestamp(0));

@@ -13,6 +13,10 @@ pub async fn read(
 ) -> Result<SyncJobInput, ApiError> {
     let (input, mut faults) = SyncJobInput::read(body, environment);
     let Some(input) = input else {
+        // Without an integration there are still the faults that resources have whatever it is.
+        if let Some(resources) = body.get("resources").filter(|given| !given.is_null()) {
+            Plan::check(resources, &mut faults);
+        }
         return Err(ApiError::validation(&faults));
     };
     let entry = state

@@ -10,7 +10,7 @@ use shared::{
     store::objects::Creation,
 };
 
-use super::{check_target, view::WebhookView};
+use super::view::WebhookView;
 use crate::{
     answer::Answer,
     error::ApiError,
@@ -61,8 +61,7 @@ async fn make(
     id: WebhookId,
     body: &Value,
 ) -> Result<Answer, ApiError> {
-    let read = WebhookInput::read_new(body, environment)
-        .and_then(|(input, signing)| Ok((check_target(input, &state.targets)?, signing)));
+    let read = WebhookInput::read_new(body, environment, &|url| state.targets.check_url(url));
     let (input, signing) = read.map_err(|faults| ApiError::validation(&faults))?;
     let secret = signing.secret(SignatureAlgorithm::default());
     let now = Timestamp::now();

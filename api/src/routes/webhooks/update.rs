@@ -10,8 +10,9 @@ use shared::{
         webhook::{Webhook, WebhookInput},
     },
 };
+use url::Url;
 
-use super::{check_target, view::WebhookView};
+use super::view::WebhookView;
 use crate::{
     answer::Answer,
     error::ApiError,
@@ -34,8 +35,8 @@ pub async fn update(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError>
     let (environment, state) = (caller.environment, &caller.state);
     let change = |webhook: &mut Webhook| {
         let merged = merged(webhook, &patch)?;
-        let input = WebhookInput::read_changed(&merged, webhook)
-            .and_then(|input| check_target(input, &state.targets))
+        let allowed = |url: &Url| state.targets.check_url(url);
+        let input = WebhookInput::read_changed(&merged, webhook, &allowed)
             .map_err(|faults| ApiError::validation(&faults))?;
         webhook.apply(input, &state.sealer, Timestamp::now());
         Ok::<(), ApiError>(())

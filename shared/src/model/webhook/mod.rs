@@ -383,31 +383,38 @@ const READ_ONLY: &[&str] = &[
 /// Fields that a creation sets, and after it a rotation only.
 const ROTATED: &[&str] = &["secret", "signature_algorithm"];
 
+/// Says why a target may not be called, if so: the policy of outbound calls, which no model knows.
+pub type TargetCheck<'a> = &'a dyn Fn(&Url) -> Result<(), String>;
+
 impl WebhookInput {
-    /// Reads the body of a creation. Whether `target_url` may be reached is the caller's to check.
+    /// Reads the body of a creation.
     ///
     /// # Errors
     /// Every fault at once.
     pub fn read_new(
         body: &Value,
         environment: EnvironmentId,
+        allowed: TargetCheck<'_>,
     ) -> Result<(Self, SigningInput), Faults> {
         let mut faults = Faults::default();
         let Some(mut fields) = Fields::new(body, "", &mut faults) else {
             return Err(faults);
         };
-        let input = Self::read(&mut fields, environment, None, &mut faults);
+        let input = Self::read(&mut fields, environment, None, allowed, &mut faults);
         let signing = SigningInput::read(&mut fields, &mut faults);
         fields.finish(&mut faults);
         faults.into_result((input, signing))
     }
 
-    /// Reads what `stored` is to become: its [`Webhook::input`] with a patch merged in. Whether `target_url` may be
-    /// reached is the caller's to check.
+    /// Reads what `stored` is to become: its [`Webhook::input`] with a patch merged in.
     ///
     /// # Errors
     /// Every fault at once.
-    pub fn read_changed(body: &Value, stored: &Webhook) -> Result<Self, Faults> {
+    pub fn read_changed(
+        body: &Value,
+        stored: &Webhook,
+        allowed: TargetCheck<'_>,
+    ) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         let Some(mut fields) = Fields::new(body, "", &mut faults) else {
             return Err(faults);
@@ -424,6 +431,7 @@ impl WebhookInput {
             &mut fields,
             stored.environment_id,
             Some(stored),
+            allowed,
             &mut faults,
         );
         fields.finish(&mut faults);
@@ -434,11 +442,12 @@ impl WebhookInput {
         fields: &mut Fields<'_>,
         environment: EnvironmentId,
         stored: Option<&Webhook>,
+        allowed: TargetCheck<'_>,
         faults: &mut Faults,
     ) -> Self {
         accept_common(fields, environment, faults);
         refuse_read_only(fields, READ_ONLY, faults);
-        let target_url = read_target_url(fields, faults).unwrap_or_default();
+        let target_url = read_target_url(fields, allowed, faults).unwrap_or_default();
         let event_types = read_event_types(fields, faults);
         let is_active = fields.boolean("is_active", faults).unwrap_or(true);
         let label = label(fields, "label", faults);
@@ -467,7 +476,11 @@ impl WebhookInput {
     }
 }
 
-fn read_target_url(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<String> {
+fn read_target_url(
+    fields: &mut Fields<'_>,
+    allowed: TargetCheck<'_>,
+    faults: &mut Faults,
+) -> Option<String> {
     let text = fields.required_string("target_url", faults)?;
     let pointer = fields.pointer("target_url");
     if text.len() > MAX_URL_BYTES {
@@ -477,7 +490,10 @@ fn read_target_url(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<Strin
     match Url::parse(text) {
         Ok(url) => {
             if url.fragment().is_some() {
-                faults.push(pointer, "must not have a fragment (`#…`)");
+                faults.push(&pointer, "must not have a fragment (`#…`)");
+            }
+            if let Err(message) = allowed(&url) {
+                faults.push(pointer, message);
             }
             Some(url.into())
         }
@@ -577,7 +593,8 @@ mod tests {
     use serde_json::json;
 
     fn faults_of(body: &Value) -> Vec<(String, String)> {
-        let faults = WebhookInput::read_new(body, EnvironmentId::from_bits(1)).expect_err("faults");
+        let faults = WebhookInput::read_new(body, EnvironmentId::from_bits(1), &|_| Ok(()))
+            .expect_err("faults");
         faults
             .as_slice()
             .iter()
@@ -590,6 +607,7 @@ mod tests {
         let (input, _) = WebhookInput::read_new(
             &json!({"target_url": "https://example.com/hook"}),
             EnvironmentId::from_bits(1),
+            &|_| Ok(()),
         )
         .expect("a valid webhook");
         assert!(input.is_active && input.event_types.is_empty());
@@ -648,7 +666,8 @@ mod tests {
 
     fn webhook(body: &Value, sealer: &Sealer) -> Webhook {
         let environment = EnvironmentId::from_bits(1);
-        let (input, signing) = WebhookInput::read_new(body, environment).expect("a valid webhook");
+        let (input, signing) =
+            WebhookInput::read_new(body, environment, &|_| Ok(())).expect("a valid webhook");
         let secret = signing.secret(SignatureAlgorithm::default());
         let id = WebhookId::from_bits(1);
         Webhook::new(id, environment, input, &secret, sealer, Timestamp(0)).expect("a webhook")
@@ -668,7 +687,8 @@ mod tests {
             shown["authentication"],
             json!({"type": "basic", "username": "u", "password": "[redacted]"})
         );
-        let input = WebhookInput::read_changed(&shown, &before).expect("a valid webhook");
+        let input =
+            WebhookInput::read_changed(&shown, &before, &|_| Ok(())).expect("a valid webhook");
         let mut after = before.clone();
         after.apply(input, &sealer, Timestamp(0));
         let json = |webhook| serde_json::to_value(webhook).expect("JSON");
