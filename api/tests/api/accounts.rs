@@ -200,6 +200,44 @@ async fn every_fault_of_an_account_is_named_at_once() {
 }
 
 #[tokio::test]
+async fn missing_credentials_of_a_change_are_named_with_its_other_faults() {
+    let api = start().await;
+    let path = format!(
+        "/integrated-account/{}",
+        api.client.account(&source::start()).await
+    );
+    let faulty = json!({"label": 5, "credentials": {}});
+    let refused = api.client.patch(&path, faulty).await;
+    assert_eq!(
+        refused.refused(422, "validation_failed"),
+        ["/label", "/credentials/api_key"]
+    );
+}
+
+#[tokio::test]
+async fn a_change_that_needs_a_deleted_integration_changes_nothing() {
+    let api = start().await;
+    let document = json!({"label": "Shop", "config": {
+        "base_url": "http://127.0.0.1:1",
+        "authorization": {"format": "none"},
+        "resources": {"orders": {"list": {"path": "/orders"}}},
+    }});
+    api.client
+        .put("/integration/shop", document)
+        .await
+        .expect(201);
+    let body = json!({"integration_name": "shop", "tenant_id": "t"});
+    let made = api.client.post("/integrated-account", body).await;
+    let path = format!("/integrated-account/{}", made.expect(201).id());
+    let off = json!({"status": "disabled"});
+    let before = api.client.patch(&path, off).await.expect(200).json();
+    api.client.delete("/integration/shop").await.expect(200);
+    let on = json!({"status": "active", "label": "new"});
+    api.client.patch(&path, on).await.refused(409, "conflict");
+    assert_eq!(api.client.get(&path).await.json(), before);
+}
+
+#[tokio::test]
 async fn a_list_is_narrowed_by_customer_integration_and_status() {
     let api = start().await;
     let source = source::start();

@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use serde_json::{Map, Value};
 use shared::{
+    fault::Faults,
     ids::AccountId,
     model::account::{AccountPatch, read_new_credentials},
 };
@@ -55,5 +56,5 @@ async fn replace(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError> {
         credentials: Some(credentials),
         ..AccountPatch::default()
     };
-    Ok(apply(&caller, id, &patch).await?.into())
+    Ok(apply(&caller, id, &patch, Faults::default()).await?.into())
 }

@@ -12,7 +12,10 @@ use shared::{
     },
 };
 
-use super::{validate::recheck, view::AccountView};
+use super::{
+    validate::{integration_deleted, integration_of, recheck},
+    view::AccountView,
+};
 use crate::{
     answer::Answer,
     error::ApiError,
@@ -30,24 +33,38 @@ pub async fn update(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError>
     let id: AccountId = caller.id("integrated account")?;
     caller.query(&[])?;
     let body = caller.json().await?;
-    let patch = AccountPatch::read(&body.value, caller.environment);
-    let patch = patch.map_err(|faults| ApiError::validation(&faults))?;
-    Ok(apply(&caller, id, &patch).await?.into())
+    let (patch, faults) = AccountPatch::read(&body.value, caller.environment);
+    Ok(apply(&caller, id, &patch, faults).await?.into())
 }
 
-/// Applies a patch and checks the account again if it asks for that.
+/// Applies a patch, unless it has `faults`, and checks the account again if it asks for that.
 pub(super) async fn apply(
     caller: &Caller<Write>,
     id: AccountId,
     patch: &AccountPatch,
+    mut faults: Faults,
 ) -> Result<Answer, ApiError> {
     let (state, environment) = (&caller.state, caller.environment);
     let objects = state.store.objects();
-    let mut sealed = None;
-    if let Some(credentials) = &patch.credentials {
+    let mut integration = None;
+    if patch.credentials.is_some() || patch.status == Some(AccountStatus::Active) {
         let account = objects.get::<Account>(environment, id).await?;
         let account = account.ok_or_else(|| ApiError::not_found("integrated account"))?;
-        check_shape(caller, &account, credentials).await?;
+        // Before the change, so that nothing is half done when there is nothing to check against.
+        integration = Some(integration_of(state, &account).await?);
+    }
+    if let (Some(credentials), Some(Some(integration))) = (&patch.credentials, &integration) {
+        let integration = &integration.integration;
+        integration.check_credentials(credentials, &mut faults);
+    }
+    faults
+        .into_result(())
+        .map_err(|faults| ApiError::validation(&faults))?;
+    let integration = integration
+        .map(|found| found.ok_or_else(integration_deleted))
+        .transpose()?;
+    let mut sealed = None;
+    if let Some(credentials) = &patch.credentials {
         let json = serde_json::to_vec(credentials).map_err(|_| ApiError::internal())?;
         sealed = Some(state.sealer.seal(&id.to_string(), &json));
     }
@@ -78,34 +95,12 @@ pub(super) async fn apply(
         .await
         .map_err(ApiError::from)?;
     let account = account.ok_or_else(|| ApiError::not_found("integrated account"))?;
-    let to_check =
-        account.status != AccountStatus::Disabled && (sealed.is_some() || patch.status.is_some());
-    if to_check {
-        recheck(state, environment, &account).await
-    } else {
-        Answer::ok(&AccountView::from(&account))
+    match integration {
+        Some(integration) if account.status != AccountStatus::Disabled => {
+            recheck(state, &account, &integration.integration).await
+        }
+        _ => Answer::ok(&AccountView::from(&account)),
     }
-}
-
-/// Refuses credentials that lack what the integration asks for.
-async fn check_shape(
-    caller: &Caller<Write>,
-    account: &Account,
-    credentials: &Value,
-) -> Result<(), ApiError> {
-    let (catalog, store) = (&caller.state.catalog, &caller.state.store);
-    let entry = catalog
-        .by_name(store, caller.environment, &account.integration_name)
-        .await?;
-    let entry = entry.ok_or_else(|| ApiError::conflict("the account's integration was deleted"))?;
-    let compiled = catalog.compiled(store, &entry.hash).await?;
-    let mut faults = Faults::default();
-    compiled
-        .integration
-        .check_credentials(credentials, &mut faults);
-    faults
-        .into_result(())
-        .map_err(|faults| ApiError::validation(&faults))
 }
 
 fn merged_context(

@@ -1,9 +1,13 @@
 //! `POST /integrated-account/{id}/validate`
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use shared::{
+    catalog::Compiled,
     fault::{Faults, Fields},
-    ids::{AccountId, EnvironmentId},
+    ids::AccountId,
+    integration::Integration,
     model::account::{Account, AccountStatus},
 };
 
@@ -48,24 +52,39 @@ pub async fn validate(mut caller: Caller<Write>) -> Result<HttpResponse, ApiErro
                 "the account is disabled; PATCH its status to `active` to use it again",
             ));
         }
-        recheck(&caller.state, caller.environment, &account).await
+        let integration = integration_of(&caller.state, &account).await?;
+        let integration = integration.ok_or_else(integration_deleted)?;
+        recheck(&caller.state, &account, &integration.integration).await
     };
     caller.once(&body, work).await
+}
+
+/// What an account is checked against, unless it was deleted.
+pub(super) async fn integration_of(
+    state: &AppState,
+    account: &Account,
+) -> Result<Option<Arc<Compiled>>, ApiError> {
+    let (catalog, store) = (&state.catalog, &state.store);
+    let entry = catalog
+        .by_name(store, account.environment_id, &account.integration_name)
+        .await?;
+    match entry {
+        Some(entry) => Ok(Some(catalog.compiled(store, &entry.hash).await?)),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn integration_deleted() -> ApiError {
+    ApiError::conflict("the account's integration was deleted")
 }
 
 /// Checks an account as it was read, and writes the outcome unless its
 /// credentials have changed or it was disabled meanwhile.
 pub(super) async fn recheck(
     state: &AppState,
-    environment: EnvironmentId,
     account: &Account,
+    integration: &Integration,
 ) -> Result<Answer, ApiError> {
-    let entry = state
-        .catalog
-        .by_name(&state.store, environment, &account.integration_name)
-        .await?;
-    let entry = entry.ok_or_else(|| ApiError::conflict("the account's integration was deleted"))?;
-    let compiled = state.catalog.compiled(&state.store, &entry.hash).await?;
     let credentials = open_credentials(state, account)?;
     let subject = Subject {
         credentials: &credentials,
@@ -73,7 +92,7 @@ pub(super) async fn recheck(
         account_id: account.id.to_string(),
         tenant_id: &account.tenant_id,
     };
-    let outcome = check(state, &compiled.integration, &subject).await;
+    let outcome = check(state, integration, &subject).await;
     let checked = account.credentials_version;
     let change = |account: &mut Account| {
         if account.credentials_version == checked && account.status != AccountStatus::Disabled {
@@ -84,7 +103,7 @@ pub(super) async fn recheck(
     let account = state
         .store
         .objects()
-        .update(environment, account.id, change)
+        .update(account.environment_id, account.id, change)
         .await
         .map_err(ApiError::from)?;
     let account = account.ok_or_else(|| ApiError::not_found("integrated account"))?;
