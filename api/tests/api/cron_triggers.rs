@@ -95,6 +95,24 @@ async fn a_null_for_an_argument_that_is_not_there_adds_none_however_often_it_is_
 }
 
 #[tokio::test]
+async fn a_cron_trigger_of_what_is_gone_can_be_named_and_switched_off_but_not_on() {
+    let api = start().await;
+    let subject = subject(&api).await;
+    let body = with(&subject, json!({"cron_expression": "* * * * *"}));
+    let path = format!("{PATH}/{}", api.client.post(PATH, body).await.id());
+    let job = subject["sync_job_id"].as_str().expect("an id");
+    let deleted = api.client.delete(&format!("/sync-job/{job}")).await;
+    deleted.expect(200);
+    for patch in [json!({"label": "old"}), json!({"is_active": false})] {
+        api.client.patch(&path, patch).await.expect(200);
+    }
+    for patch in [json!({"is_active": true}), json!({"args": {"a": 1}})] {
+        let refused = api.client.patch(&path, patch).await;
+        assert_eq!(refused.refused(422, "validation_failed"), ["/sync_job_id"]);
+    }
+}
+
+#[tokio::test]
 async fn everything_that_is_wrong_with_a_cron_trigger_is_named_at_once() {
     let api = start().await;
     let subject = subject(&api).await;

@@ -124,6 +124,32 @@ async fn a_patched_job_is_checked_as_a_whole() {
 }
 
 #[tokio::test]
+async fn a_job_whose_integration_is_gone_can_be_named_but_not_get_other_resources() {
+    let api = start().await;
+    let document = json!({"label": "Shop", "config": {
+        "base_url": "https://shop.example",
+        "authorization": {"format": "none"},
+        "resources": {"orders": {"list": {"path": "/orders"}}},
+    }});
+    api.client
+        .put("/integration/shop", document)
+        .await
+        .expect(201);
+    let job = json!({"integration_name": "shop", "resources": [{"resource": "orders"}]});
+    let made = api.client.post("/sync-job", job).await.expect(201);
+    let path = format!("/sync-job/{}", made.id());
+    api.client.delete("/integration/shop").await.expect(200);
+    let named = api.client.patch(&path, json!({"label": "old"})).await;
+    assert_eq!(named.expect(200).json()["label"], "old");
+    let other = json!({"resources": [{"resource": "parts"}]});
+    let refused = api.client.patch(&path, other).await;
+    assert_eq!(
+        refused.refused(422, "validation_failed"),
+        ["/integration_name"]
+    );
+}
+
+#[tokio::test]
 async fn a_deleted_job_is_gone() {
     let api = start().await;
     let path = format!("/sync-job/{}", api.client.sync_job().await);

@@ -44,6 +44,28 @@ async fn a_workflow_is_made_shown_changed_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_workflow_of_what_is_gone_can_be_named_and_switched_off_but_not_on() {
+    let api = start().await;
+    let body = body(&api).await;
+    let made = api.client.post("/workflow", body.clone()).await;
+    let path = format!("/workflow/{}", made.expect(201).id());
+    let webhook = &body["config"]["steps"][0]["config"]["webhook_id"];
+    let webhook = format!("/webhook/{}", webhook.as_str().expect("an id"));
+    api.client.delete(&webhook).await.expect(200);
+    for patch in [json!({"label": "old"}), json!({"is_active": false})] {
+        api.client.patch(&path, patch).await.expect(200);
+    }
+    let refused = api.client.patch(&path, json!({"is_active": true})).await;
+    assert_eq!(
+        refused.refused(422, "validation_failed"),
+        [
+            "/config/steps/0/config/webhook_id",
+            "/config/steps/1/config/webhook_id"
+        ]
+    );
+}
+
+#[tokio::test]
 async fn everything_that_is_wrong_with_a_workflow_is_named_at_once() {
     let api = start().await;
     let mut body = body(&api).await;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What a run is started with.
-#[derive(Debug, Clone, Default, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, utoipa::ToSchema)]
 pub struct RunInput {
     #[schema(value_type = String)]
     pub sync_job_id: Option<SyncJobId>,

@@ -44,7 +44,7 @@ async fn make(
     id: CronTriggerId,
     body: &Value,
 ) -> Result<Answer, ApiError> {
-    let input = read(state, environment, body).await?;
+    let input = read(state, environment, body, None).await?;
     let now = Timestamp::now();
     let trigger = CronTrigger {
         id,

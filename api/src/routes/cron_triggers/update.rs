@@ -23,8 +23,8 @@ use crate::{
 /// Tries of one change against others that are faster.
 const ATTEMPTS: u32 = 5;
 
-/// Changes a cron trigger; it is checked as a whole again. A new expression or zone
-/// counts from now on.
+/// Changes a cron trigger; what it names is looked up again when that, or what its runs are started with, changes, and
+/// when it is switched on. A new expression or zone counts from now on.
 #[utoipa::path(
     patch, path = "/api/v1/ipaas/sync-job-cron-trigger/{id}", tag = "sync-job-cron-trigger",
     operation_id = "update_sync_job_cron_trigger",
@@ -53,7 +53,7 @@ pub(super) async fn apply(
             .input;
         let mut merged = serde_json::to_value(&before).map_err(|_| ApiError::internal())?;
         merge_fields(&mut merged, patch);
-        let input = read(&caller.state, caller.environment, &merged).await?;
+        let input = read(&caller.state, caller.environment, &merged, Some(&before)).await?;
         check_fixed(&before, &input)?;
         // The check looks things up, so it can't be part of the change: that only goes through on what was checked.
         let change = |trigger: &mut CronTrigger| {

@@ -5,11 +5,12 @@ use shared::{ids::EnvironmentId, model::sync_job::SyncJobInput, plan::Plan};
 
 use crate::{error::ApiError, state::AppState};
 
-/// Reads a sync job and compiles its resources: every fault of both at once.
+/// Reads a sync job and compiles its resources: every fault of both at once. `before`: what it was, when it is changed.
 pub async fn read(
     state: &AppState,
     environment: EnvironmentId,
     body: &Value,
+    before: Option<&SyncJobInput>,
 ) -> Result<SyncJobInput, ApiError> {
     let (input, mut faults) = SyncJobInput::read(body, environment);
     let Some(input) = input else {
@@ -19,6 +20,15 @@ pub async fn read(
         }
         return Err(ApiError::validation(&faults));
     };
+    // The integration may be gone, or another version by now: only a change of the resources needs it to fit them.
+    let unchanged = before.is_some_and(|before| {
+        (&before.integration_name, &before.resources) == (&input.integration_name, &input.resources)
+    });
+    if unchanged {
+        return faults
+            .into_result(input)
+            .map_err(|faults| ApiError::validation(&faults));
+    }
     let entry = state
         .catalog
         .by_name(&state.store, environment, &input.integration_name)

@@ -43,7 +43,7 @@ async fn make(
     id: SyncJobId,
     body: &Value,
 ) -> Result<Answer, ApiError> {
-    let input = compile::read(state, environment, body).await?;
+    let input = compile::read(state, environment, body, None).await?;
     let now = Timestamp::now();
     let job = SyncJob {
         id,

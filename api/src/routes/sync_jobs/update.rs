@@ -21,7 +21,7 @@ use crate::{
 /// Tries of one change against others that are faster.
 const ATTEMPTS: u32 = 5;
 
-/// Changes a sync job; it is checked as a whole again. Runs go on with what they started with.
+/// Changes a sync job; new `resources` are checked against the integration. Runs go on with what they started with.
 #[utoipa::path(
     patch, path = "/api/v1/ipaas/sync-job/{id}", tag = "sync-job", operation_id = "update_sync_job",
     request_body(content = SyncJobInput, description = "What changes (RFC 7386); `resources` is replaced as a whole"),
@@ -38,7 +38,8 @@ pub async fn update(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError>
         let before = job.input();
         let mut merged = serde_json::to_value(&before).map_err(|_| ApiError::internal())?;
         merge_fields(&mut merged, &patch);
-        let input = compile::read(&caller.state, caller.environment, &merged).await?;
+        let input =
+            compile::read(&caller.state, caller.environment, &merged, Some(&before)).await?;
         if input.integration_name != before.integration_name {
             let mut faults = Faults::default();
             faults.push(

@@ -43,7 +43,7 @@ async fn make(
     id: WorkflowId,
     body: &Value,
 ) -> Result<Answer, ApiError> {
-    let input = read(state, environment, body).await?;
+    let input = read(state, environment, body, None).await?;
     check_room(state, environment, &input.trigger_name).await?;
     let now = Timestamp::now();
     let workflow = Workflow {

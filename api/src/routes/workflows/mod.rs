@@ -20,14 +20,22 @@ use shared::{
 
 use crate::{error::ApiError, state::AppState};
 
-/// Reads a workflow and looks up what its steps name: every fault of both at once.
+/// Reads a workflow and looks up what its steps name: every fault of both at once. `before`: what it was, when it is
+/// changed.
 async fn read(
     state: &AppState,
     environment: EnvironmentId,
     body: &Value,
+    before: Option<&WorkflowInput>,
 ) -> Result<WorkflowInput, ApiError> {
     let (input, steps, mut faults) = WorkflowInput::read(body, environment);
+    // What a step names may be gone by now: only a change of the step, or switching the workflow on, needs it to be there.
+    let stays = before
+        .filter(|before| before.is_active || input.as_ref().is_some_and(|after| !after.is_active));
     for (index, step) in &steps {
+        if stays.is_some_and(|before| before.config.steps.contains(step)) {
+            continue;
+        }
         let pointer = format!("/config/steps/{index}/config");
         for fault in check_step(state, environment, step).await?.as_slice() {
             faults.push(format!("{pointer}{}", fault.pointer), &fault.message);

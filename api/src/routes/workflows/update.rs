@@ -22,7 +22,8 @@ use crate::{
 /// Tries of one change against others that are faster.
 const ATTEMPTS: u32 = 5;
 
-/// Changes a workflow; it is checked as a whole again. Events that are on their way
+/// Changes a workflow; what its steps name is looked up again in those that change, and in all when it is switched on.
+/// Events that are on their way
 /// through it may still see it as it was.
 #[utoipa::path(
     patch, path = "/api/v1/ipaas/workflow/{id}", tag = "workflow", operation_id = "update_workflow",
@@ -41,7 +42,7 @@ pub async fn update(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError>
             .input;
         let mut merged = serde_json::to_value(&before).map_err(|_| ApiError::internal())?;
         merge_fields(&mut merged, &patch);
-        let input = read(&caller.state, caller.environment, &merged).await?;
+        let input = read(&caller.state, caller.environment, &merged, Some(&before)).await?;
         check_fixed(&before, &input)?;
         // The check looks things up, so it can't be part of the change: that only goes through on what was checked.
         let change = |workflow: &mut Workflow| {
