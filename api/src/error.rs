@@ -332,7 +332,8 @@ impl From<ChangeError<std::convert::Infallible>> for ApiError {
 }
 
 impl ApiError {
-    fn contended() -> Self {
+    /// Others were faster each time.
+    pub fn contended() -> Self {
         let mut error =
             Self::conflict("others are changing this object at the same time; try again");
         error.0.retry_after = Some(Duration::from_secs(1));

@@ -113,6 +113,26 @@ async fn a_cron_trigger_of_what_is_gone_can_be_named_and_switched_off_but_not_on
 }
 
 #[tokio::test]
+async fn a_change_that_loses_to_many_others_says_when_to_try_again() {
+    let api = start().await;
+    let body = with(
+        &subject(&api).await,
+        json!({"cron_expression": "* * * * *"}),
+    );
+    let path = format!("{PATH}/{}", api.client.post(PATH, body).await.id());
+    let changes = (0..60).map(|number| {
+        let (client, path) = (api.client.clone(), path.clone());
+        async move { client.patch(&path, json!({"jitter_seconds": number})).await }
+    });
+    for reply in futures::future::join_all(changes).await {
+        if reply.status != 200 {
+            reply.refused(409, "conflict");
+            assert_eq!(reply.headers["retry-after"], "1");
+        }
+    }
+}
+
+#[tokio::test]
 async fn everything_that_is_wrong_with_a_cron_trigger_is_named_at_once() {
     let api = start().await;
     let subject = subject(&api).await;

@@ -32,8 +32,8 @@ use crate::{
 
 /// How long a deleted object's last state is kept: longer than any run that points to it.
 pub const DELETED_KEPT: Duration = Duration::from_hours(90 * 24);
-/// Tries of one update against others that are faster.
-const UPDATE_ATTEMPTS: u32 = 20;
+/// Tries of one update against others that are faster; also of what looks something up before it updates.
+pub const UPDATE_ATTEMPTS: u32 = 20;
 /// Rows read from an index at once.
 const CHUNK: u32 = 200;
 /// Rows looked at for one page of a filtered list; then the page ends short, with a cursor.

@@ -10,7 +10,7 @@ use shared::{
         cron_trigger::{CronTrigger, CronTriggerInput},
         input::merge_fields,
     },
-    store::objects::ChangeError,
+    store::objects::{ChangeError, UPDATE_ATTEMPTS},
 };
 
 use super::{read, show, view::CronTriggerView};
@@ -19,9 +19,6 @@ use crate::{
     error::ApiError,
     extract::{Caller, Write},
 };
-
-/// Tries of one change against others that are faster.
-const ATTEMPTS: u32 = 5;
 
 /// Changes a cron trigger; what it names is looked up again when that, or what its runs are started with, changes, and
 /// when it is switched on. A new expression or zone counts from now on.
@@ -46,7 +43,7 @@ pub(super) async fn apply(
     patch: &Value,
 ) -> Result<CronTrigger, ApiError> {
     let objects = caller.state.store.objects();
-    for _ in 0..ATTEMPTS {
+    for _ in 0..UPDATE_ATTEMPTS {
         let trigger = objects.get::<CronTrigger>(caller.environment, id).await?;
         let before = trigger
             .ok_or_else(|| ApiError::not_found("cron trigger"))?
@@ -71,9 +68,7 @@ pub(super) async fn apply(
             Err(ChangeError::Refused(Changed) | ChangeError::Contended) => {}
         }
     }
-    Err(ApiError::conflict(
-        "others are changing this cron trigger at the same time; try again",
-    ))
+    Err(ApiError::contended())
 }
 
 /// The trigger is no longer what was checked.

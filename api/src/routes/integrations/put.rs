@@ -9,7 +9,7 @@ use shared::{
     ids::{EnvironmentId, IntegrationId},
     integration::Integration,
     model::{input::MAX_LABEL_CHARS, integration::IntegrationRow},
-    store::objects::Creation,
+    store::objects::{Creation, UPDATE_ATTEMPTS},
 };
 
 use super::view::IntegrationView;
@@ -36,9 +36,6 @@ pub struct IntegrationInput {
     #[schema(value_type = Object)]
     config: Map<String, Value>,
 }
-
-/// Tries of a PUT against others that make or delete the same name.
-const ATTEMPTS: u32 = 5;
 
 /// Stores an integration, or a new version of it. Runs keep the version they
 /// started with. A bundled one of the same name is shadowed by it.
@@ -162,7 +159,7 @@ async fn store(
         deleted_at: None,
     };
     let objects = state.store.objects();
-    for _ in 0..ATTEMPTS {
+    for _ in 0..UPDATE_ATTEMPTS {
         let holder = match objects.create(&new).await? {
             Creation::Created => return created(&new, &document),
             Creation::Existed(row) => return created(&row, &document),
@@ -189,9 +186,7 @@ async fn store(
             ));
         }
     }
-    Err(ApiError::conflict(
-        "others keep making and deleting this integration; try again",
-    ))
+    Err(ApiError::contended())
 }
 
 fn created(row: &IntegrationRow, document: &Value) -> Result<Answer, ApiError> {

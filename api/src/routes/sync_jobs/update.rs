@@ -9,6 +9,7 @@ use shared::{
         input::merge_fields,
         sync_job::{SyncJob, SyncJobInput},
     },
+    store::objects::{ChangeError, UPDATE_ATTEMPTS},
 };
 
 use super::{compile, view::SyncJobView};
@@ -17,9 +18,6 @@ use crate::{
     error::ApiError,
     extract::{Caller, Write},
 };
-
-/// Tries of one change against others that are faster.
-const ATTEMPTS: u32 = 5;
 
 /// Changes a sync job; new `resources` are checked against the integration. Runs go on with what they started with.
 #[utoipa::path(
@@ -32,7 +30,7 @@ pub async fn update(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError>
     caller.query(&[])?;
     let patch = caller.json().await?.value;
     let objects = caller.state.store.objects();
-    for _ in 0..ATTEMPTS {
+    for _ in 0..UPDATE_ATTEMPTS {
         let job = objects.get::<SyncJob>(caller.environment, id).await?;
         let job = job.ok_or_else(|| ApiError::not_found("sync job"))?;
         let before = job.input();
@@ -59,13 +57,11 @@ pub async fn update(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError>
         match objects.update(caller.environment, id, change).await {
             Ok(Some(job)) => return Ok(Answer::ok(&SyncJobView::from(&job))?.into()),
             Ok(None) => return Err(ApiError::not_found("sync job")),
-            Err(shared::store::objects::ChangeError::Store(error)) => return Err(error.into()),
+            Err(ChangeError::Store(error)) => return Err(error.into()),
             Err(_) => {}
         }
     }
-    Err(ApiError::conflict(
-        "others are changing this sync job at the same time; try again",
-    ))
+    Err(ApiError::contended())
 }
 
 /// The job is no longer what was checked.

@@ -9,7 +9,7 @@ use shared::{
         input::merge_fields,
         workflow::{Workflow, WorkflowInput},
     },
-    store::objects::ChangeError,
+    store::objects::{ChangeError, UPDATE_ATTEMPTS},
 };
 
 use super::{read, view::WorkflowView};
@@ -18,9 +18,6 @@ use crate::{
     error::ApiError,
     extract::{Caller, Write},
 };
-
-/// Tries of one change against others that are faster.
-const ATTEMPTS: u32 = 5;
 
 /// Changes a workflow; what its steps name is looked up again in those that change, and in all when it is switched on.
 /// Events that are on their way
@@ -35,7 +32,7 @@ pub async fn update(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError>
     caller.query(&[])?;
     let patch = caller.json().await?.value;
     let objects = caller.state.store.objects();
-    for _ in 0..ATTEMPTS {
+    for _ in 0..UPDATE_ATTEMPTS {
         let workflow = objects.get::<Workflow>(caller.environment, id).await?;
         let before = workflow
             .ok_or_else(|| ApiError::not_found("workflow"))?
@@ -60,9 +57,7 @@ pub async fn update(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError>
             Err(ChangeError::Refused(Changed) | ChangeError::Contended) => {}
         }
     }
-    Err(ApiError::conflict(
-        "others are changing this workflow at the same time; try again",
-    ))
+    Err(ApiError::contended())
 }
 
 /// The workflow is no longer what was checked.
