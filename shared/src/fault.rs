@@ -5,13 +5,21 @@
 //! [`Fields::finish`] is called is unknown and becomes a fault, with the nearest
 //! known name as a suggestion, so that a typo never passes silently.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// Faults reported for one document at most; the rest is summed up in one line.
 pub const MAX_FAULTS: usize = 100;
+
+/// Characters of a name that a suggestion is looked for at most: nobody misspells a longer one, and comparing takes as
+/// long as it is.
+const MAX_SUGGESTED_CHARS: usize = 64;
+/// Characters of a name of the document that a fault repeats at most.
+pub const MAX_SHOWN_CHARS: usize = 128;
+/// Characters of a fault's message at most, whatever it repeats of the document.
+const MAX_MESSAGE_CHARS: usize = 2_000;
 
 /// One thing wrong with a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,7 +39,7 @@ impl Faults {
     pub fn push(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
         let fault = Fault {
             pointer: pointer.into(),
-            message: message.into(),
+            message: cut(&message.into(), MAX_MESSAGE_CHARS).into_owned(),
         };
         if self.0.len() < MAX_FAULTS && !self.0.contains(&fault) {
             self.0.push(fault);
@@ -79,10 +87,24 @@ impl std::fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
-/// `pointer` with one more reference token, escaped by RFC 6901 section 3.
+/// `name` as a fault repeats it: cut, with `…` at its end, when it is long.
+#[must_use]
+pub fn shown(name: &str) -> Cow<'_, str> {
+    cut(name, MAX_SHOWN_CHARS)
+}
+
+fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// `pointer` with one more reference token, escaped by RFC 6901 section 3; a long one as [`shown`].
 #[must_use]
 pub fn child(pointer: &str, token: impl std::fmt::Display) -> String {
-    let token = token.to_string().replace('~', "~0").replace('/', "~1");
+    let token = token.to_string();
+    let token = shown(&token).replace('~', "~0").replace('/', "~1");
     format!("{pointer}/{token}")
 }
 
@@ -285,6 +307,9 @@ impl<'a> Fields<'a> {
 /// `` ; did you mean `x`? `` with the candidate that `name` most likely is a
 /// misspelling of, or nothing.
 pub fn suggestion<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> String {
+    if name.chars().nth(MAX_SUGGESTED_CHARS).is_some() {
+        return String::new();
+    }
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
@@ -298,6 +323,18 @@ pub fn suggestion<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>)
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_huge_unknown_name_is_cut_and_gets_no_suggestion() {
+        let huge = "ä".repeat(500_000);
+        let mut faults = Faults::default();
+        let document = json!({ huge.as_str(): 1 });
+        let fields = Fields::new(&document, "", &mut faults).expect("an object");
+        fields.finish(&mut faults);
+        let cut = format!("/{}…", "ä".repeat(MAX_SHOWN_CHARS));
+        assert_eq!(faults.as_slice()[0].pointer, cut);
+        assert_eq!(suggestion(&huge, [huge.as_str()]), "");
+    }
 
     #[test]
     fn every_fault_is_named_at_once_with_its_pointer() {

@@ -100,6 +100,24 @@ async fn the_token_is_checked_before_the_body() {
 }
 
 #[tokio::test]
+async fn a_huge_name_in_a_body_is_answered_with_a_small_error() {
+    let api = start().await;
+    let huge = "x".repeat(1_000_000);
+    let job = json!({"integration_name": "sample", "resources": [{"resource": huge}]});
+    for (path, body) in [
+        ("/webhook", json!({ huge.as_str(): 1 })),
+        ("/webhook", json!({"event_types": [huge]})),
+        ("/workflow", json!({"trigger_name": huge})),
+        ("/sync-job", json!({"first_run_date": huge})),
+        ("/sync-job", job),
+    ] {
+        let refused = api.client.post(path, body).await;
+        refused.refused(422, "validation_failed");
+        assert!(refused.text.len() < 4_000, "{} bytes", refused.text.len());
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_route_is_404_and_a_wrong_verb_405_with_allow() {
     let api = start().await;
     api.client

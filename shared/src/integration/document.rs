@@ -15,7 +15,7 @@ use super::{
     suggestion,
     unified::read_unified,
 };
-use crate::fault::{Faults, Fields};
+use crate::fault::{Faults, Fields, shown};
 
 /// Parts of `config` that later versions will understand.
 const LATER: &[&str] = &["error_expression", "error_rules"];
@@ -159,8 +159,9 @@ impl Integration {
         all().find(|resource| resource.name == name).ok_or_else(|| {
             let names = all().map(|resource| resource.name.as_str());
             format!(
-                "the integration `{}` has no resource `{name}`; it has {}{}",
+                "the integration `{}` has no resource `{}`; it has {}{}",
                 self.name,
+                shown(name),
                 listed(names.clone()),
                 suggestion(name, names)
             )

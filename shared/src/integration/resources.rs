@@ -9,7 +9,7 @@ use super::{
     placeholders::Known,
     suggestion,
 };
-use crate::fault::{Faults, child, kind_of};
+use crate::fault::{Faults, child, kind_of, shown};
 
 #[derive(Debug)]
 pub(super) struct Resource {
@@ -30,8 +30,9 @@ impl Resource {
         let hint = suggestion(method, self.method_names());
         let names = listed(self.method_names());
         format!(
-            "`{}` has no method `{method}`; it has {names}{hint}",
-            self.name
+            "`{}` has no method `{}`; it has {names}{hint}",
+            self.name,
+            shown(method)
         )
     }
 

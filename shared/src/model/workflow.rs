@@ -11,7 +11,7 @@ use crate::{
     clock::Timestamp,
     cron::Schedule,
     expr::jsonata::Expression,
-    fault::{Faults, Fields, child, kind_of, suggestion},
+    fault::{Faults, Fields, child, kind_of, shown, suggestion},
     ids::{EnvironmentId, WorkflowId},
 };
 
@@ -166,7 +166,7 @@ fn read_trigger(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<String> 
         }
         faults.push(
             fields.pointer("trigger_name"),
-            format!("`{name}` is no event that starts workflows{hint}"),
+            format!("`{}` is no event that starts workflows{hint}", shown(name)),
         );
         return None;
     }

@@ -3,7 +3,7 @@
 
 use super::read::Resource;
 use crate::{
-    fault::{Faults, child},
+    fault::{Faults, child, shown},
     integration::suggestion,
 };
 
@@ -81,7 +81,7 @@ fn dependencies(index: usize, resources: &[Option<Resource>], faults: &mut Fault
                 };
                 faults.push(
                     pointer,
-                    format!("`{name}` is no resource of this job{hint}"),
+                    format!("`{}` is no resource of this job{hint}", shown(name)),
                 );
             }
         }
