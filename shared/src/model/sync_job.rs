@@ -75,7 +75,7 @@ impl JobOptions {
         let at = fields.pointer("first_run_date");
         let first_run_date = fields.string("first_run_date", faults).and_then(|text| {
             text.parse()
-                .map_err(|error: TimestampError| faults.push(at, error.of(shown(text))))
+                .map_err(|error: TimestampError| faults.push(at, error.of(&shown(text))))
                 .ok()
         });
         let lookback = fields.integer("lookback_minutes", 0..=MAX_LOOKBACK_MINUTES, faults);
