@@ -274,6 +274,21 @@ impl World {
         Ok(())
     }
 
+    /// Deletes a run that has ended. Its last event may have come and not be settled yet; the deletion changes nothing then.
+    pub async fn delete_run(&self, run: &str) -> Result<()> {
+        let path = format!("/sync-job-run/{run}");
+        let deadline = Instant::now() + LONG;
+        loop {
+            self.delete(&path).await?;
+            let (status, seen) = self.call(Method::GET, &path, None).await?;
+            if status == StatusCode::NOT_FOUND {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "the run is still there: {seen}");
+            tokio::time::sleep(ASK).await;
+        }
+    }
+
     pub async fn create(&self, path: &str, body: &Value) -> Result<String> {
         let created = self.post(path, body).await?;
         let id = created["id"].as_str();

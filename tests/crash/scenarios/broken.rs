@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Objects, objects};
 use crate::{
-    shop::{PER_PAGE, Shop, integration, served},
+    shop::{Shop, integration, served},
     world::{BASE, Expected, LONG, World, run_of},
 };
 
@@ -58,8 +58,9 @@ pub async fn run(world: &World) -> Result<()> {
     let whole = [store.garble(&account).await?, store.garble(&webhook).await?];
     tokio::time::sleep(PAST_COPIES).await;
     Shop::set(&world.shop.shut, false);
-    store.wait_for_delayed("fetches", PER_PAGE).await?;
-    store.wait_for_delayed("deliveries", 1).await?;
+    // One, since a crash may leave the first page to be fetched again, and its children to be made.
+    store.wait_for_delayed("fetches").await?;
+    store.wait_for_delayed("deliveries").await?;
     for (key, bytes) in [account, webhook].iter().zip(whole) {
         store.write(key, &bytes).await?;
     }
@@ -132,8 +133,8 @@ impl Store<'_> {
         Ok(bytes)
     }
 
-    /// Waits until so many tasks of a queue are delayed for as long as only a fault of ours delays them.
-    async fn wait_for_delayed(&self, queue: &str, tasks: u64) -> Result<()> {
+    /// Waits until a task of a queue is delayed for as long as only a fault of ours delays it.
+    async fn wait_for_delayed(&self, queue: &str) -> Result<()> {
         let deadline = Instant::now() + LONG;
         let shift = redis::cmd("GET").arg(place("clock_shift")).to_owned();
         loop {
@@ -144,12 +145,12 @@ impl Store<'_> {
             count.arg(place(&format!("{queue}:delayed")));
             count.arg(now + LONG_DELAY_MS).arg("+inf");
             let delayed: u64 = self.0.ask_redis(&count).await?;
-            if delayed >= tasks {
+            if delayed > 0 {
                 return Ok(());
             }
             ensure!(
                 Instant::now() < deadline,
-                "{delayed} of {tasks} {queue} are delayed\n{}",
+                "no task of {queue} is delayed\n{}",
                 self.0.logs()
             );
             tokio::time::sleep(LOOK).await;

@@ -41,7 +41,7 @@ pub async fn run(world: &World) -> Result<()> {
         ..Expected::default()
     };
     world.check_run(&of.webhook, &retry, expected).await?;
-    world.delete(&format!("/sync-job-run/{run}")).await?;
+    world.delete_run(&run).await?;
     world.wait_for_event(&run, "sync_job_run:deleted").await?;
 
     // One that is stopped in the middle delivers what it has.
