@@ -167,10 +167,16 @@ pub async fn execute(
     if let Some(fault) = &body.fault {
         return failing.tell(fault).await;
     }
-    if claim.rescues > MAX_RESCUES || claim.attempt > errors::MAX_ATTEMPTS {
+    if claim.rescues > MAX_RESCUES {
         let message = "the worker crashed each time it worked on this request; it was given up";
         return failing
             .give_up_because("worker_crashed", message, claim.attempt, 0)
+            .await;
+    }
+    if claim.attempt > errors::MAX_ATTEMPTS {
+        let message = "each attempt failed within the worker, whose log says why; it was given up";
+        return failing
+            .give_up_because(errors::INTERNAL, message, claim.attempt, 0)
             .await;
     }
     let account = match context
