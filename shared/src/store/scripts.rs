@@ -48,117 +48,117 @@ macro_rules! scripts {
 }
 
 scripts! {
-    (PUSH_TASKS, refused, ["clock", "queue"], "push_tasks");
+    (PUSH_TASKS, refused, ["clock", "entries", "queue"], "push_tasks");
     (CLAIM, allowed, [
-        "clock", "queue", "pace", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
+        "clock", "entries", "queue", "pace", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
     ], "claim");
     (EXTEND, allowed, ["clock"], "extend");
-    (RESCUE_EXPIRED, allowed, ["clock", "queue"], "rescue_expired");
-    (HAND_BACK, allowed, ["clock", "queue"], "hand_back");
-    (FINISH_TASK, allowed, ["clock", "queue"], "finish_task");
-    (RETRY_TASK, allowed, ["clock", "queue"], "retry_task");
+    (RESCUE_EXPIRED, allowed, ["clock", "entries", "queue"], "rescue_expired");
+    (HAND_BACK, allowed, ["clock", "entries", "queue"], "hand_back");
+    (FINISH_TASK, allowed, ["clock", "entries", "queue"], "finish_task");
+    (RETRY_TASK, allowed, ["clock", "entries", "queue"], "retry_task");
     (QUEUE_GAUGES, allowed, ["clock"], "queue_gauges");
-    (IS_OVER, allowed, ["clock", "queue", "timeline", "flow"], "is_over");
-    (UNPARK, allowed, ["clock", "queue", "timeline", "flow"], "unpark");
-    (ENVIRONMENT_LIMITS, allowed, ["clock", "queue"], "environment_limits");
+    (IS_OVER, allowed, ["clock", "entries", "queue", "timeline", "flow"], "is_over");
+    (UNPARK, allowed, ["clock", "entries", "queue", "timeline", "flow"], "unpark");
+    (ENVIRONMENT_LIMITS, allowed, ["clock", "entries", "queue"], "environment_limits");
     (MARK_FULL, allowed, [], "mark_full");
     (PROBE, allowed, [], "probe");
-    (CREATE_RUN, refused, ["clock", "queue", "timeline", "mutex", "flow", "stream", "index", "accept"], "create_run");
+    (CREATE_RUN, refused, ["clock", "entries", "queue", "timeline", "mutex", "flow", "stream", "index", "accept"], "create_run");
     (START_RUN, refused, [
-        "clock", "queue", "roots", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
+        "clock", "entries", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
     ], "start_run");
-    (RETRY_RUN, refused, ["clock", "queue", "timeline", "mutex", "flow", "stream", "index", "accept"], "retry_run");
+    (RETRY_RUN, refused, ["clock", "entries", "queue", "timeline", "mutex", "flow", "stream", "index", "accept"], "retry_run");
     (DELETE_RUN, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
+        "clock", "entries", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
     ], "delete_run");
     (FAIL_OVERDUE, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
+        "clock", "entries", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
     ], "fail_overdue");
     (STATE_PUT, refused, ["clock"], "state_put");
     (STATE_DELETE, allowed, [], "state_delete");
     (SET_WATERMARKS, refused, [], "set_watermarks");
     (FAIL_START, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
+        "clock", "entries", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
     ], "fail_start");
     (STOP_RUN, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
+        "clock", "entries", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run"
     ], "stop_run");
     (COMMIT_PAGE, refused, [
-        "clock", "queue", "roots", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "source"
+        "clock", "entries", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "source"
     ], "commit_page");
     (FETCH_RETRY, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "source"
+        "clock", "entries", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "source"
     ], "fetch_retry");
     (FETCH_LIMITED, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "source"
+        "clock", "entries", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "source"
     ], "fetch_limited");
     (FETCH_FAILED, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "source"
+        "clock", "entries", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "source"
     ], "fetch_failed");
     (TAKE_BATCH, allowed, [
-        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "batch"
+        "clock", "entries", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "batch"
     ], "take_batch");
     (SETTLE_BATCH, allowed, [
-        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "batch", "dead_letter"
+        "clock", "entries", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "batch", "dead_letter"
     ], "settle_batch");
     (DELIVERY_RETRY, allowed, [
-        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "batch"
+        "clock", "entries", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "batch"
     ], "delivery_retry");
     (SPLIT_BATCH, allowed, [
-        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "batch"
+        "clock", "entries", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "batch"
     ], "split_batch");
-    (DELIVERY_OFF, allowed, ["clock", "queue"], "delivery_off");
+    (DELIVERY_OFF, allowed, ["clock", "entries", "queue"], "delivery_off");
     (DEAD_LETTER_DELETE, allowed, ["index", "dead_letter"], "dead_letter_delete");
-    (REDRIVE_CREATE, refused, ["clock", "queue", "index"], "redrive_create");
-    (REDRIVE_TAKE, allowed, ["clock", "queue", "pace", "health"], "redrive_take");
+    (REDRIVE_CREATE, refused, ["clock", "entries", "queue", "index"], "redrive_create");
+    (REDRIVE_TAKE, allowed, ["clock", "entries", "queue", "pace", "health"], "redrive_take");
     (REDRIVE_SETTLE, allowed, [
-        "clock", "queue", "pace", "health", "index", "dead_letter", "redrive"
+        "clock", "entries", "queue", "pace", "health", "index", "dead_letter", "redrive"
     ], "redrive_settle");
-    (REDRIVE_WAIT, allowed, ["clock", "queue", "pace", "health", "index", "dead_letter", "redrive"], "redrive_wait");
-    (REDRIVE_FINISH, allowed, ["clock", "queue", "index", "dead_letter", "redrive"], "redrive_finish");
-    (REDRIVE_CANCEL, allowed, ["clock", "queue", "index", "dead_letter", "redrive"], "redrive_cancel");
+    (REDRIVE_WAIT, allowed, ["clock", "entries", "queue", "pace", "health", "index", "dead_letter", "redrive"], "redrive_wait");
+    (REDRIVE_FINISH, allowed, ["clock", "entries", "queue", "index", "dead_letter", "redrive"], "redrive_finish");
+    (REDRIVE_CANCEL, allowed, ["clock", "entries", "queue", "index", "dead_letter", "redrive"], "redrive_cancel");
     (OBJECT_CREATE, refused, [
-        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "outbox", "effects"
+        "clock", "entries", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "outbox", "effects"
     ], "object_create");
     (OBJECT_UPDATE, allowed, [
-        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "outbox", "effects"
+        "clock", "entries", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "outbox", "effects"
     ], "object_update");
     (OBJECT_DELETE, allowed, [
-        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "outbox", "effects"
+        "clock", "entries", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "outbox", "effects"
     ], "object_delete");
     (AWAIT_ACCOUNT, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "source"
+        "clock", "entries", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "source"
     ], "await_account");
     (CRON_CLAIM, allowed, ["clock"], "cron_claim");
     (CRON_FIRE, refused, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "index", "accept", "cron"
+        "clock", "entries", "queue", "timeline", "mutex", "flow", "stream", "index", "accept", "cron"
     ], "cron_fire");
     (CRON_FAIL, allowed, [
-        "clock", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "outbox", "effects"
+        "clock", "entries", "queue", "pace", "health", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "outbox", "effects"
     ], "cron_fail");
     (CRON_DROP, allowed, ["cron"], "cron_drop");
-    (WORKFLOW_RUN_PUT, allowed, ["queue", "index"], "workflow_run_put");
+    (WORKFLOW_RUN_PUT, allowed, ["entries", "queue", "index"], "workflow_run_put");
     (BOOTSTRAP, allowed, [], "bootstrap");
     (ENVIRONMENT_CREATE, refused, [], "environment_create");
     (TOKEN_CREATE, refused, [], "token_create");
     (IDEMPOTENCY_RESERVE, refused, ["clock"], "idempotency_reserve");
     (IDEMPOTENCY_SETTLE, allowed, [], "idempotency_settle");
     (RETENTION, allowed, ["clock"], "retention");
-    (CHECKPOINT_TASK, allowed, ["clock", "queue"], "checkpoint_task");
+    (CHECKPOINT_TASK, allowed, ["clock", "entries", "queue"], "checkpoint_task");
     (PURGE_RUNS, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "purge"
+        "clock", "entries", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "purge"
     ], "purge_runs");
     (PURGE_LETTERS, allowed, ["index", "dead_letter"], "purge_letters");
     (PURGE_WEBHOOK, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "purge"
+        "clock", "entries", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "purge"
     ], "purge_webhook");
     (PURGE_ACCOUNT, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "purge"
+        "clock", "entries", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "purge"
     ], "purge_account");
     (PURGE_TASKS, allowed, [
-        "clock", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "purge"
+        "clock", "entries", "queue", "timeline", "mutex", "flow", "stream", "cron", "workflow", "index", "run", "purge"
     ], "purge_tasks");
-    (ENVIRONMENT_DELETE, allowed, ["clock", "queue"], "environment_delete");
+    (ENVIRONMENT_DELETE, allowed, ["clock", "entries", "queue"], "environment_delete");
     (DOCUMENT_PUT, refused, [], "document_put");
     (DOCUMENT_RELEASE, allowed, [], "document_release");
 }

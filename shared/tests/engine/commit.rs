@@ -455,6 +455,26 @@ async fn the_first_fetches_of_a_run_stay_before_what_others_go_into_more_deeply(
     assert_eq!(ids, expected);
 }
 
+#[tokio::test]
+async fn what_comes_back_to_its_lane_waits_behind_the_first_fetches_of_runs() {
+    let large = Bench::running().await;
+    let root = large.claim_one(Queue::Fetches).await;
+    large.commit(&parents(&large.fetch(&root, 0), 0, 2)).await;
+    large.claim_one(Queue::Fetches).await;
+    let small = of_the_same_account(&large);
+    let created = large.store.runs().create(&small.spec).await;
+    created.expect("accepted");
+    small.start().await;
+    large.advance(LEASE + Duration::from_secs(1)).await;
+    let rescued = large.store.rescue_expired(Queue::Fetches).await;
+    assert_eq!(rescued.expect("an answer").len(), 2);
+    let claimed = large.claim(Queue::Fetches, 8).await;
+    let ids: Vec<_> = claimed.into_iter().map(|claim| claim.id).collect();
+    let of = |bench: &Bench, number: u32| format!("{}.{number}", bench.spec.id);
+    let expected = [of(&large, 1), of(&small, 1), of(&large, 2), of(&large, 3)];
+    assert_eq!(ids, expected);
+}
+
 /// A run of the same account, not accepted yet.
 fn of_the_same_account(other: &Bench) -> Bench {
     let spec = RunSpec {

@@ -255,8 +255,16 @@ async fn a_pause_that_the_old_target_asked_for_does_not_hold_for_the_new_one() {
         elapsed,
     };
     bench.again(&one, &late, asked_after(15 * SECOND)).await;
-    assert_eq!(bench.claimable().await, 1, "nothing is blocked");
+    assert_eq!(bench.claimable().await, 0, "not within the second");
+    bench.advance(SECOND).await;
+    let (one, late) = bench.take().await.expect("nothing is blocked");
+    // Its time runs from the first failure, not from the end of a pause that never was.
+    bench.again(&one, &late, failed(SECOND)).await;
+    bench.advance(Duration::from_hours(1)).await;
+    let (_, late) = bench.take().await.expect("the batch again");
+    assert_eq!(late.failing.as_secs() / 3600, 1);
     bench.again(&other, &new, asked_after(SECOND)).await;
+    bench.advance(SECOND).await;
     assert_eq!(bench.claimable().await, 0, "the new one asked for it");
 }
 

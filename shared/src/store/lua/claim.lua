@@ -43,8 +43,11 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', q .. ':delayed', '-inf', now, 'L
   redis.call('ZREM', q .. ':delayed', id)
   redis.call('DEL', key)
   if task[1] then
-    lane_push(base, queue, task[1], task[6], task[2], { entry_of(id, task[3], task[4], now, task[5]) },
-      queue ~= 'deliveries')
+    local entry = entry_of(id, task[3], task[4], now, task[5])
+    if queue ~= 'deliveries' then
+      push_back(base, queue, task[1], entry)
+    end
+    lane_push(base, queue, task[1], task[6], task[2], queue == 'deliveries' and { entry } or {})
   end
 end
 for _, lane in ipairs(redis.call('ZRANGEBYSCORE', q .. ':blocked', '-inf', now, 'LIMIT', 0, MAX_TIMERS)) do

@@ -74,7 +74,7 @@ if children > 0 then
     push_deep(base, task.lane, entries)
     entries = {}
   end
-  lane_push(base, 'fetches', task.lane, state[6] or state[7], state[5], entries, false)
+  lane_push(base, 'fetches', task.lane, state[6] or state[7], state[5], entries)
 end
 
 redis.call('HINCRBY', run_key, n .. 'fetched', records)
@@ -100,17 +100,10 @@ elseif what ~= 'part' and children > 0 and redis.call('LLEN', base .. ':fetches:
   task_return(base, 'fetches', id, task, 0, 0, ARGV[7], now, true)
   answer = 'parked'
 elseif what == 'again' then
-  if deep then
-    -- The deeper ones end before others of the run begin.
-    redis.call('DEL', task.key)
-    leave_claimed(base, 'fetches', id, task)
-    push_deep(base, task.lane, { entry_of(id, 0, 0, now, ARGV[7]) })
-    lane_offer(base, 'fetches', task.lane)
-  else
-    -- At a pace each page is a turn, also among the fetches of one account.
-    local at_end = redis.call('HEXISTS', run_key, 'fetch_gap') == 1
-    task_return(base, 'fetches', id, task, 0, 0, ARGV[7], now, at_end)
-  end
+  -- At a pace each page is a turn, also among the fetches of one account; but the deeper ones end before others of their run
+  -- begin.
+  local takes_turns = not deep and redis.call('HEXISTS', run_key, 'fetch_gap') == 1
+  task_return(base, 'fetches', id, task, 0, 0, ARGV[7], now, takes_turns)
   answer = 'parked'
 else
   redis.call('HSET', task.key, 'body', ARGV[7], 'attempt', 0, 'rescues', 0, 'step', step + 1)

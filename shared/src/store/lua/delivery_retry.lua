@@ -22,20 +22,22 @@ if ARGV[6] == 'own' then
 end
 local failed = ARGV[6] == 'failed'
 local failures, failing = health_failed(base, task.lane, failed, now)
-local open, opened = false, false
+local open, opened, alone = false, false, true
 if failed then
   open, opened = circuit_open(base, task.lane, failures, tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), now)
   batch.attempts = batch.attempts + 1
 else
-  leave_alone(base, task.lane, delay, tonumber(ARGV[8]), now)
+  alone = leave_alone(base, task.lane, delay, tonumber(ARGV[8]), now)
 end
-if batch.failed_at == 0 then
+if batch.failed_at == 0 or failed and batch.failed_at > now then
   -- What it never takes but asks for a pause each time is given up too: its time begins when the first one is over.
   batch.failed_at = failed and now or now + delay
 end
 keep_batches(run_key, n, batches)
 if failed and not open then
   task_delay(base, 'deliveries', id, task, now + delay, batch.attempts, task.body)
+elseif not alone then
+  task_delay(base, 'deliveries', id, task, now + COPY_KEPT, batch.attempts, task.body)
 else
   -- At the end, so that a batch that only fails itself lets the others probe.
   task_return(base, 'deliveries', id, task, batch.attempts, 0, task.body, now, true)

@@ -17,5 +17,5 @@ for i = 8, #ARGV, 2 do
   redis.call('DEL', base .. ':token:' .. ARGV[i + 1])
   redis.call('HDEL', tokens, ARGV[i])
 end
-lane_push(base, 'runs', environment, environment, ARGV[4], { entry_of(ARGV[5], 0, 0, now_ms(base), ARGV[6]) }, false)
+lane_push(base, 'runs', environment, environment, ARGV[4], { entry_of(ARGV[5], 0, 0, now_ms(base), ARGV[6]) })
 return 'deleted'

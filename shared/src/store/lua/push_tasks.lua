@@ -7,5 +7,5 @@ local now, entries = now_ms(base), {}
 for i = 5, #ARGV, 2 do
   entries[#entries + 1] = entry_of(ARGV[i], 0, 0, now, ARGV[i + 1])
 end
-lane_push(base, queue, ARGV[2], ARGV[3], ARGV[4], entries, false)
+lane_push(base, queue, ARGV[2], ARGV[3], ARGV[4], entries)
 return #entries

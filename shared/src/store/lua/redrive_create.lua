@@ -21,5 +21,5 @@ forget_expired(index, base .. ':redrive:')
 redis.call('ZADD', index, 0, id)
 -- As long as one is running the list must not expire.
 redis.call('PERSIST', index)
-lane_push(base, 'deliveries', webhook, ARGV[3], ARGV[4], { entry_of(id .. '.redrive', 0, 0, now, 'redrive.1') }, false)
+lane_push(base, 'deliveries', webhook, ARGV[3], ARGV[4], { entry_of(id .. '.redrive', 0, 0, now, 'redrive.1') })
 return { 'created' }

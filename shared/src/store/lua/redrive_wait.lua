@@ -6,7 +6,8 @@
 --      the retry plan, ms, 11 random, 0 to 1 (failed)
 -- Returns `ok`, `ended` (the redrive was cancelled; the task is gone) or `stale`.
 local base, id, key, kind = KEYS[1], ARGV[1], KEYS[1] .. ':redrive:' .. ARGV[3], ARGV[4]
-local task, now, delay, open = held(base, 'deliveries', id, ARGV[2]), now_ms(base), tonumber(ARGV[6]), false
+local task, now, delay = held(base, 'deliveries', id, ARGV[2]), now_ms(base), tonumber(ARGV[6])
+local open, alone = false, true
 if not task then
   return 'stale'
 end
@@ -15,9 +16,12 @@ if kind == 'failed' then
   open = circuit_open(base, task.lane, failures, tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), now)
   letter_tried(base, ARGV[8])
   redis.call('HINCRBY', key, 'tries', 1)
+  if (tonumber(redis.call('HGET', key, 'current_since')) or 0) > now then
+    redis.call('HSET', key, 'current_since', now)
+  end
 elseif kind == 'asked' then
   health_failed(base, task.lane, false, now)
-  leave_alone(base, task.lane, delay, tonumber(ARGV[8]), now)
+  alone = leave_alone(base, task.lane, delay, tonumber(ARGV[8]), now)
   local letter = redis.call('HMGET', key, 'current', 'asked')
   if letter[1] and letter[1] ~= letter[2] then
     -- Its time begins when the first pause is over.
@@ -38,6 +42,8 @@ end
 task.rescues = 0
 if kind == 'failed' and not open then
   task_delay(base, 'deliveries', id, task, now + delay, 0, task.body)
+elseif not alone then
+  task_delay(base, 'deliveries', id, task, now + COPY_KEPT, 0, task.body)
 else
   -- At the end, so that a letter that only fails itself lets the others probe.
   task_return(base, 'deliveries', id, task, 0, 0, task.body, now, true)

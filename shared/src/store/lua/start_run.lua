@@ -52,6 +52,6 @@ if ahead < MOST_ROOTS_AHEAD then
   push_behind(base, state[2], ahead, entries)
   entries = {}
 end
-lane_push(base, 'fetches', state[2], budget[1] or state[5], ARGV[5], entries, false)
+lane_push(base, 'fetches', state[2], budget[1] or state[5], ARGV[5], entries)
 task_done(base, 'runs', id, task)
 return 'ok'

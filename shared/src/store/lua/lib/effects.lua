@@ -76,7 +76,7 @@ local function apply_effects(base, environment, args, at, now)
       release_webhook(base, args[at + 1], now)
       at = at + 2
     elseif effect == 'task' then
-      lane_push(base, 'runs', environment, environment, RUNS_AT_ONCE, { entry_of(args[at + 1], 0, 0, now, args[at + 2]) }, false)
+      lane_push(base, 'runs', environment, environment, RUNS_AT_ONCE, { entry_of(args[at + 1], 0, 0, now, args[at + 2]) })
       at = at + 3
     else
       error('unknown effect ' .. effect)

@@ -78,7 +78,7 @@ local function unpark_stream(base, parked, run, n, most)
   if lane then
     -- All tasks of a run are in the lane of its account.
     local place = redis.call('HMGET', base .. ':run:' .. run, 'fetch_place', 'environment')
-    lane_push(base, 'fetches', lane, place[1] or place[2], limit, entries, false)
+    lane_push(base, 'fetches', lane, place[1] or place[2], limit, entries)
   end
   if redis.call('EXISTS', list) == 0 then
     redis.call('SREM', parked, run .. ' ' .. n)

@@ -82,12 +82,14 @@ end
 local COPY_KEPT = 1000
 
 -- Leaves a receiver alone as long as it asked in its answer to a request that took `elapsed` ms. One from before the webhook
--- was changed may have come from another receiver.
+-- was changed may have come from another receiver. Returns whether it does.
 local function leave_alone(base, webhook, pause, elapsed, now)
   local released = tonumber(redis.call('GET', base .. ':released:' .. webhook)) or 0
-  if now - elapsed - COPY_KEPT > released then
-    lane_block(base, 'deliveries', webhook, now + pause)
+  if now - elapsed - COPY_KEPT <= released then
+    return false
   end
+  lane_block(base, 'deliveries', webhook, now + pause)
+  return true
 end
 
 -- Takes leave for one request now; else gives the time from which there is leave, ms. `per_second` 0: no limit.

@@ -13,7 +13,7 @@ end
 
 -- The first task of a run.
 local function push_start(base, run, environment, lane_limit, now)
-  lane_push(base, 'runs', environment, environment, lane_limit, { entry_of(run .. '.start', 0, 0, now, 'start_run.1') }, false)
+  lane_push(base, 'runs', environment, environment, lane_limit, { entry_of(run .. '.start', 0, 0, now, 'start_run.1') })
 end
 
 -- One of the runs for which a new one with this key would have to wait though too many wait already; else nil.

@@ -1,6 +1,5 @@
--- Lanes and tasks. Needs: nothing. A task is either one entry of its lane's list (`ready`), or a
+-- Lanes and tasks. Needs: entries. A task is either one entry of its lane's list (`ready`), or a
 -- hash `task:<id>` named in exactly one of the sets `claimed` and `delayed`.
--- Entry of a lane's list: `<id> <attempt> <rescues> <ready since, ms> <body>`.
 -- Environments take turns, and within each its lanes: `turns` holds the environments that have lanes which may run, each
 -- with its pass. The lowest pass goes next, with the next entry of `turns:<environment>`, and moves on by STRIDE / weight.
 -- Lanes of an integration that has one budget for all of its accounts are one entry together, `<environment>/<integration>`,
@@ -11,19 +10,6 @@
 
 -- What an environment of weight 1 moves on by. Whole numbers stay exact for 10^11 turns without a break.
 local STRIDE = 10000
-
--- Most entries of one push: Lua's stack takes about 8,000 arguments.
-local PUSH_CHUNK = 1000
-
-local function entry_of(id, attempt, rescues, since, body)
-  return id .. ' ' .. attempt .. ' ' .. rescues .. ' ' .. since .. ' ' .. body
-end
-
-local function push_entries(ready, entries, command)
-  for first = 1, #entries, PUSH_CHUNK do
-    redis.call(command, ready, unpack(entries, first, math.min(first + PUSH_CHUNK - 1, #entries)))
-  end
-end
 
 -- Wakes the workers that wait for this queue; costs one DEL when none does.
 local function wake(base, queue)
@@ -124,10 +110,10 @@ local function lane_offer(base, queue, lane)
   wake(base, queue)
 end
 
--- Adds entries to a lane in `place` (false: where it is): at its end, or (`front`) before all others.
-local function lane_push(base, queue, lane, place, limit, entries, front)
+-- Adds entries to the end of a lane in `place` (false: where it is).
+local function lane_push(base, queue, lane, place, limit, entries)
   local q = base .. ':' .. queue
-  push_entries(q .. ':ready:' .. lane, entries, front and 'LPUSH' or 'RPUSH')
+  push_entries(q .. ':ready:' .. lane, entries, 'RPUSH')
   if place then
     redis.call('HSET', q .. ':lane:' .. lane, 'limit', limit, 'place', place)
   else
@@ -204,7 +190,11 @@ end
 local function task_return(base, queue, id, task, attempt, rescues, body, now, at_end)
   redis.call('DEL', task.key)
   leave_claimed(base, queue, id, task)
-  local command = at_end and 'RPUSH' or 'LPUSH'
-  redis.call(command, base .. ':' .. queue .. ':ready:' .. task.lane, entry_of(id, attempt, rescues, now, body))
+  local entry = entry_of(id, attempt, rescues, now, body)
+  if at_end then
+    redis.call('RPUSH', base .. ':' .. queue .. ':ready:' .. task.lane, entry)
+  else
+    push_back(base, queue, task.lane, entry)
+  end
   lane_offer(base, queue, task.lane)
 end

@@ -68,7 +68,7 @@ local function stream_schedule(base, run, run_key, n, now)
     -- A frozen batch is being sent or waits for its retry; without one the task lingers or is about to be claimed.
     if not state.batch and batch_is_full(state) and redis.call('ZREM', base .. ':deliveries:delayed', id) == 1 then
       redis.call('DEL', base .. ':deliveries:task:' .. id)
-      lane_push(base, 'deliveries', state.webhook, state.environment, state.limit, { entry_of(id, 0, 0, now, body) }, false)
+      lane_push(base, 'deliveries', state.webhook, state.environment, state.limit, { entry_of(id, 0, 0, now, body) })
     end
     return
   end
@@ -88,7 +88,7 @@ local function stream_schedule(base, run, run_key, n, now)
   end
   redis.call('HSET', run_key, 's' .. n .. ':task', 1)
   if not stream_gathers(state, event_type) or batch_is_full(state) or state.linger_ms == 0 then
-    lane_push(base, 'deliveries', state.webhook, state.environment, state.limit, { entry_of(id, 0, 0, now, body) }, false)
+    lane_push(base, 'deliveries', state.webhook, state.environment, state.limit, { entry_of(id, 0, 0, now, body) })
   else
     delay_new(base, 'deliveries', id, state.webhook, state.environment, state.limit, 0, 0, body, now + state.linger_ms)
   end

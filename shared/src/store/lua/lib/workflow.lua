@@ -8,6 +8,6 @@ local RUNS_AT_ONCE = 16
 local function start_workflows(base, environment, event, event_type, payload, now)
   if redis.call('EXISTS', base .. ':environment:' .. environment .. ':workflow:trigger_name:' .. event_type) == 1 then
     local body = 'start_workflows.1 ' .. event_type .. ' ' .. now .. ' ' .. payload
-    lane_push(base, 'runs', environment, environment, RUNS_AT_ONCE, { entry_of(event .. '.workflow', 0, 0, now, body) }, false)
+    lane_push(base, 'runs', environment, environment, RUNS_AT_ONCE, { entry_of(event .. '.workflow', 0, 0, now, body) })
   end
 end

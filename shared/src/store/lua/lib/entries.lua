@@ -1,0 +1,64 @@
+-- Entries of the lanes' lists, and where they go. Needs: nothing.
+-- Entry of a lane's list: `<id> <attempt> <rescues> <ready since, ms> <body>`.
+-- The first fetches of runs (`roots`) that wait at the front of their account's lane stay before whatever runs go into more
+-- deeply, so that a run begins though another one has much to do.
+
+-- Most entries of one push: Lua's stack takes about 8,000 arguments.
+local PUSH_CHUNK = 1000
+-- Entries of a lane that are looked at for root fetches.
+local MOST_ROOTS_AHEAD = 100
+
+local function entry_of(id, attempt, rescues, since, body)
+  return id .. ' ' .. attempt .. ' ' .. rescues .. ' ' .. since .. ' ' .. body
+end
+
+local function push_entries(ready, entries, command)
+  for first = 1, #entries, PUSH_CHUNK do
+    redis.call(command, ready, unpack(entries, first, math.min(first + PUSH_CHUNK - 1, #entries)))
+  end
+end
+
+-- Root fetches that wait at the front of a lane; MOST_ROOTS_AHEAD: that many or more.
+local function roots_ahead(base, lane)
+  local entries = redis.call('LRANGE', base .. ':fetches:ready:' .. lane, 0, MOST_ROOTS_AHEAD - 1)
+  for i, entry in ipairs(entries) do
+    local run, number = entry:match('^([^.]+)%.(%d+) ')
+    local roots = run and tonumber(redis.call('HGET', base .. ':run:' .. run, 'roots'))
+    if not roots or tonumber(number) > roots then
+      return i - 1
+    end
+  end
+  return #entries
+end
+
+-- Adds entries behind the first `ahead` ones of a lane, in their order; the lane isn't offered yet.
+local function push_behind(base, lane, ahead, entries)
+  local ready = base .. ':fetches:ready:' .. lane
+  local first = ahead > 0 and redis.call('LPOP', ready, ahead) or {}
+  -- What is pushed to the front last is the first.
+  for _, list in ipairs({ entries, first }) do
+    local backwards = {}
+    for i = #list, 1, -1 do
+      backwards[#backwards + 1] = list[i]
+    end
+    push_entries(ready, backwards, 'LPUSH')
+  end
+end
+
+-- Adds entries of a run that has begun before all that waits but root fetches; before these too if they are many.
+local function push_deep(base, lane, entries)
+  local ahead = roots_ahead(base, lane)
+  push_behind(base, lane, ahead < MOST_ROOTS_AHEAD and ahead or 0, entries)
+end
+
+-- Adds what comes back to its lane, since it waited or its worker is gone, to the front.
+local function push_back(base, queue, lane, entry)
+  local run, number = entry:match('^([^.]+)%.(%d+) ')
+  if queue == 'fetches' and run then
+    local first_ones = redis.call('HMGET', base .. ':run:' .. run, 'retried', 'roots')
+    if tonumber(number) > (tonumber(first_ones[1] or first_ones[2]) or math.huge) then
+      return push_deep(base, lane, { entry })
+    end
+  end
+  redis.call('LPUSH', base .. ':' .. queue .. ':ready:' .. lane, entry)
+end
