@@ -49,12 +49,14 @@ pub async fn run(
         })?;
     let store = Store::open(settings.redis_url.expose(), &settings.key_prefix)?;
     let metrics = metrics_handle().context("metrics can't be collected")?;
+    let outbound = Outbound::new(targets.clone()).context("the outbound client can't be made")?;
     let state = AppState {
         store: store.clone(),
         store_checked: Arc::new(AtomicBool::new(false)),
         sealer: Sealer::new(settings.master_key.expose())
             .context("the master key can't be used")?,
-        outbound: Outbound::new(targets.clone()).context("the outbound client can't be made")?,
+        receivers: outbound.for_receivers(),
+        outbound,
         tests: Arc::new(Semaphore::new(TESTS_AT_ONCE)),
         targets,
         catalog: Arc::new(Catalog::new(documents(

@@ -25,8 +25,10 @@ pub struct AppState {
     /// Whether the settings of Redis were found to be safe; until then it isn't used.
     pub store_checked: Arc<AtomicBool>,
     pub sealer: Sealer,
-    /// For the checks of integrated accounts and test events.
+    /// For the checks of integrated accounts.
     pub outbound: Outbound,
+    /// For test events, which are sent as deliveries are.
+    pub receivers: Outbound,
     /// Places for test events, [`TESTS_AT_ONCE`].
     pub tests: Arc<Semaphore>,
     /// For the URLs that clients give.

@@ -106,11 +106,13 @@ pub async fn start() -> Api {
 /// Starts an API on this store, with a token in a new environment.
 pub async fn start_on(store: Store) -> Api {
     let targets = TargetPolicy::new(&["127.0.0.0/8".to_owned()], true).expect("a policy");
+    let outbound = Outbound::new(targets.clone()).expect("a client");
     let state = AppState {
         store: store.clone(),
         store_checked: Arc::new(true.into()),
         sealer: Sealer::new(Sealer::new_master_key().expose()).expect("a key"),
-        outbound: Outbound::new(targets.clone()).expect("a client"),
+        receivers: outbound.for_receivers(),
+        outbound,
         tests: Arc::new(Semaphore::new(TESTS_AT_ONCE)),
         targets,
         catalog: Arc::new(catalog()),

@@ -7,11 +7,15 @@ use std::{
     collections::HashMap,
     error::Error,
     net::{SocketAddr, ToSocketAddrs},
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, PoisonError},
 };
 
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared, WeakShared},
+};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::{
     guard::{Admission, TargetPolicy},
@@ -21,9 +25,7 @@ use super::{
 /// Look-ups at once of sources' names, and as many of receivers'. Each holds a thread until the system's resolver answers, and
 /// tokio's blocking pool (512 threads) has other users.
 const MAX_LOOKUPS: usize = 192;
-/// Look-ups of one name at once: a name whose servers don't answer leaves room for others.
-const MAX_OF_ONE_NAME: usize = 4;
-/// Names that are remembered before those that nobody looks up any more are forgotten.
+/// Names that are remembered before those that nobody waits for any more are forgotten.
 const MAX_NAMES: usize = 256;
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 16;
@@ -46,41 +48,63 @@ pub(super) struct GuardedResolver {
     pub(super) lookups: Arc<Lookups>,
 }
 
-/// The look-ups that are under way.
+/// Addresses of a name, or why there are none.
+type Found = Result<Arc<[SocketAddr]>, String>;
+type LookUp = Shared<BoxFuture<'static, Found>>;
+
+/// The look-ups that are under way. Whoever asks for a name that is being looked up waits for the same answer, so that a name
+/// whose servers don't answer takes one place, however many wait for it.
 #[derive(Debug)]
 pub(super) struct Lookups {
-    all: Arc<Semaphore>,
-    of_names: Mutex<HashMap<String, Weak<Semaphore>>>,
+    places: Arc<Semaphore>,
+    of_names: Mutex<HashMap<String, WeakShared<BoxFuture<'static, Found>>>>,
 }
 
 impl Default for Lookups {
     fn default() -> Self {
         Self {
-            all: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+            places: Arc::new(Semaphore::new(MAX_LOOKUPS)),
             of_names: Mutex::default(),
         }
     }
 }
 
 impl Lookups {
-    /// Waits for a place; it is free again when both permits are dropped.
-    async fn place(&self, name: &str) -> Result<[OwnedSemaphorePermit; 2], AcquireError> {
-        let of_name = self.of_name(name).acquire_owned().await?;
-        Ok([of_name, self.all.clone().acquire_owned().await?])
-    }
-
-    fn of_name(&self, name: &str) -> Arc<Semaphore> {
+    /// The look-up of a name: the one under way, or a new one by `system`, which blocks its thread.
+    fn of(
+        &self,
+        name: &str,
+        system: impl FnOnce() -> std::io::Result<Vec<SocketAddr>> + Send + 'static,
+    ) -> LookUp {
         let mut names = self.of_names.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(places) = names.get(name).and_then(Weak::upgrade) {
-            return places;
+        let under_way = names.get(name).and_then(WeakShared::upgrade);
+        if let Some(under_way) = under_way.filter(|look_up| look_up.peek().is_none()) {
+            return under_way;
         }
         if names.len() >= MAX_NAMES {
-            names.retain(|_, places| places.strong_count() > 0);
+            names.retain(|_, look_up| look_up.upgrade().is_some());
         }
-        let places = Arc::new(Semaphore::new(MAX_OF_ONE_NAME));
-        names.insert(name.to_owned(), Arc::downgrade(&places));
-        places
+        let look_up = look_up(self.places.clone(), system).boxed().shared();
+        if let Some(weak) = look_up.downgrade() {
+            names.insert(name.to_owned(), weak);
+        }
+        look_up
     }
+}
+
+async fn look_up(
+    places: Arc<Semaphore>,
+    system: impl FnOnce() -> std::io::Result<Vec<SocketAddr>> + Send + 'static,
+) -> Found {
+    let place = places.acquire_owned().await;
+    let place = place.map_err(|error| error.to_string())?;
+    let found = tokio::task::spawn_blocking(move || {
+        // Held until the system answers, also when nobody waits for it any more.
+        let _place = place;
+        system()
+    });
+    let found = found.await.map_err(|error| error.to_string())?;
+    found.map(Arc::from).map_err(|error| error.to_string())
 }
 
 impl Resolve for GuardedResolver {
@@ -89,27 +113,18 @@ impl Resolve for GuardedResolver {
         let lookups = self.lookups.clone();
         Box::pin(async move {
             trace::lookup_began();
-            let found = look_up(name, lookups).await;
-            let admitted = found.and_then(|found| Ok(admit(policy.admission(port, plain), found)?));
+            let system = {
+                let name = name.as_str().to_owned();
+                move || Ok((name, 0).to_socket_addrs()?.collect())
+            };
+            let found = lookups.of(name.as_str(), system).await;
+            let found = found.map_err(|error| Box::new(LookupFailed(error)).into());
+            let admitted: Result<Vec<SocketAddr>, Box<dyn Error + Send + Sync>> = found
+                .and_then(|found| Ok(admit(policy.admission(port, plain), found.iter().copied())?));
             trace::lookup_ended(admitted.is_ok());
             Ok(Box::new(admitted?.into_iter()) as Addrs)
         })
     }
-}
-
-async fn look_up(
-    name: Name,
-    lookups: Arc<Lookups>,
-) -> Result<std::vec::IntoIter<SocketAddr>, Box<dyn Error + Send + Sync>> {
-    let place = lookups.place(name.as_str()).await?;
-    let found = tokio::task::spawn_blocking(move || {
-        // Held until the system answers, also when the caller has given up.
-        let _place = place;
-        (name.as_str(), 0).to_socket_addrs()
-    })
-    .await?
-    .map_err(|error| LookupFailed(error.to_string()))?;
-    Ok(found)
 }
 
 /// What of `found` may be dialled.
@@ -130,7 +145,7 @@ fn admit(
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
@@ -180,25 +195,42 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_is_looked_up_without_an_answer_leaves_room_for_others() {
+    async fn whoever_asks_for_a_name_that_is_being_looked_up_waits_for_the_same_answer() {
+        let (lookups, asked) = (Lookups::default(), Arc::new(AtomicUsize::new(0)));
+        let (answer, wait) = std::sync::mpsc::channel::<()>();
+        let address = SocketAddr::from(([8, 8, 8, 8], 0));
+        let count = asked.clone();
+        let slow = move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            wait.recv().map_err(std::io::Error::other)?;
+            Ok(vec![address])
+        };
+        let first = lookups.of("slow.example", slow);
+        let others: Vec<_> = (0..2 * MAX_LOOKUPS)
+            .map(|_| lookups.of("slow.example", || panic!("it is being looked up")))
+            .collect();
+        let alive = lookups.of("live.example", move || Ok(vec![address]));
+        let waiting = tokio::spawn(futures::future::join_all(others));
+        assert_eq!(alive.await.expect("an address")[..], [address]);
+        answer.send(()).expect("it waits");
+        assert_eq!(first.await.expect("an address")[..], [address]);
+        let all = waiting.await.expect("no panic");
+        assert!(all.iter().all(Result::is_ok));
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_again_once_it_was_answered_and_forgotten_when_nobody_waits() {
         let lookups = Lookups::default();
-        let mut hanging = Vec::new();
-        for _ in 0..MAX_OF_ONE_NAME {
-            hanging.push(lookups.place("dead.example").await.expect("a place"));
-        }
-        let (dead, alive) = (lookups.place("dead.example"), lookups.place("live.example"));
-        assert!(dead.now_or_never().is_none(), "all of its places are taken");
-        assert!(alive.now_or_never().is_some());
-        drop(hanging);
-        let again = lookups.place("dead.example").now_or_never();
-        assert!(again.is_some(), "they are free again");
+        let failed = lookups.of("a.example", || Err(std::io::Error::other("no such name")));
+        assert_eq!(failed.clone().await, Err("no such name".to_owned()));
+        let again = lookups.of("a.example", || Ok(Vec::new()));
+        assert!(
+            again.await.is_ok(),
+            "also while somebody holds the first answer"
+        );
         for i in 0..2 * MAX_NAMES {
-            drop(
-                lookups
-                    .place(&format!("{i}.example"))
-                    .await
-                    .expect("a place"),
-            );
+            drop(lookups.of(&format!("{i}.example"), || Ok(Vec::new())));
         }
         assert!(lookups.of_names.lock().expect("names").len() <= MAX_NAMES);
     }

@@ -160,7 +160,7 @@ async fn send(
         id: event.to_string(),
         body: event::test_event(environment, id, event).into(),
     };
-    let attempt = delivery::send(&state.outbound, &target, &message).await;
+    let attempt = delivery::send(&state.receivers, &target, &message).await;
     let sent = Sent {
         webhook: id,
         event,
