@@ -100,11 +100,16 @@ fn cut(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
-/// `pointer` with one more reference token, escaped by RFC 6901 section 3; a long one as [`shown`].
+/// `pointer` with one more reference token, as faults name places: a long token as [`shown`].
 #[must_use]
 pub fn child(pointer: &str, token: impl std::fmt::Display) -> String {
-    let token = token.to_string();
-    let token = shown(&token).replace('~', "~0").replace('/', "~1");
+    place(pointer, &shown(&token.to_string()))
+}
+
+/// `pointer` with one more reference token, whole, escaped by RFC 6901 section 3.
+#[must_use]
+pub fn place(pointer: &str, token: &str) -> String {
+    let token = token.replace('~', "~0").replace('/', "~1");
     format!("{pointer}/{token}")
 }
 

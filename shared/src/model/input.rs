@@ -118,19 +118,42 @@ fn check_size(object: &Map<String, Value>, pointer: &str, faults: &mut Faults) {
     }
 }
 
+/// Fields that are objects whose reader knows their fields; what is inside of others is data.
+const STRUCTURES: [&str; 3] = ["delivery", "retry", "authentication"];
+
 /// Merges a patch into an object whose reader knows its fields, by RFC 7386 but for
 /// one thing: a `null` for a field that isn't there is kept, so that the reader of
-/// the merged object still sees a misspelt name. Inside of fields it would be data.
+/// the merged object still sees a misspelt name.
 pub fn merge_fields(target: &mut Value, patch: &Value) {
-    let given = patch.as_object().into_iter().flatten();
-    let unknown: Vec<&String> = given
-        .filter(|(name, value)| value.is_null() && target.get(name).is_none())
-        .map(|(name, _)| name)
-        .collect();
+    let unknown = unknown_nulls(target, patch);
     merge_patch(target, patch);
-    if let Value::Object(target) = target {
-        target.extend(unknown.into_iter().map(|name| (name.clone(), Value::Null)));
+    for path in unknown {
+        let mut at = &mut *target;
+        for name in path {
+            let Value::Object(fields) = at else {
+                break;
+            };
+            at = fields.entry(name).or_insert(Value::Null);
+        }
     }
+}
+
+/// Paths of the nulls of a patch for fields that aren't there.
+fn unknown_nulls<'a>(target: &Value, patch: &'a Value) -> Vec<Vec<&'a str>> {
+    let mut paths = Vec::new();
+    for (name, value) in patch.as_object().into_iter().flatten() {
+        let there = target.get(name);
+        if value.is_null() && there.is_none() {
+            paths.push(vec![name.as_str()]);
+        } else if STRUCTURES.contains(&name.as_str()) {
+            let inside = unknown_nulls(there.unwrap_or(&Value::Null), value);
+            paths.extend(inside.into_iter().map(|mut path| {
+                path.insert(0, name);
+                path
+            }));
+        }
+    }
+    paths
 }
 
 /// Merges a patch into a document (RFC 7386): objects merge, `null` removes, the
@@ -177,6 +200,15 @@ mod tests {
     fn a_patch_that_clears_an_unknown_field_keeps_it_for_the_reader_to_refuse() {
         let mut target = json!({"label": "x"});
         merge_fields(&mut target, &json!({"lable": null}));
+        let mut webhook = json!({"delivery": {"window": 2}});
+        merge_fields(
+            &mut webhook,
+            &json!({"delivery": {"windw": null, "window": null, "retry": {"max": null}}}),
+        );
+        assert_eq!(
+            webhook,
+            json!({"delivery": {"windw": null, "retry": {"max": null}}})
+        );
         assert_eq!(target, json!({"label": "x", "lable": null}));
     }
 

@@ -249,7 +249,7 @@ mod tests {
         );
         assert!(!options(&json!({"lookback_minutes": -1})).1.is_empty());
         let (_, faults) = options(&json!({"first_run_date": "0000-01-01T00:00:00+05:00"}));
-        assert!(faults.to_string().contains("years 1 to 9999"), "{faults}");
+        assert!(faults.to_string().contains("years 0 to 9999"), "{faults}");
     }
 
     #[test]

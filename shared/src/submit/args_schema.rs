@@ -11,7 +11,7 @@ use jsonschema::{PatternOptions, Validator, error::ValidationErrorKind};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
-use crate::fault::{Faults, MAX_FAULTS, child};
+use crate::fault::{self, Faults, MAX_FAULTS, child};
 
 /// Schemas within schemas, references followed.
 const MAX_DEPTH: usize = 100;
@@ -249,16 +249,16 @@ impl Size<'_> {
             below.push(percent_decode_str(target).decode_utf8_lossy().into_owned());
         }
         for (name, value) in map {
-            let at = child(place, name);
+            let at = fault::place(place, name);
             match (name.as_str(), value) {
                 // Counted where they are referred to.
                 ("$defs" | "definitions", _) => {}
                 (keyword, _) if ONE.contains(&keyword) => below.push(at),
                 (keyword, Value::Array(all)) if MANY.contains(&keyword) => {
-                    below.extend((0..all.len()).map(|index| child(&at, index)));
+                    below.extend((0..all.len()).map(|index| fault::place(&at, &index.to_string())));
                 }
                 (keyword, Value::Object(all)) if NAMED.contains(&keyword) => {
-                    below.extend(all.keys().map(|name| child(&at, name)));
+                    below.extend(all.keys().map(|name| fault::place(&at, name)));
                 }
                 _ => {}
             }
@@ -294,6 +294,15 @@ mod tests {
         let mut all: Vec<_> = faults(schema, args).into_iter().map(|(at, _)| at).collect();
         all.sort();
         all
+    }
+
+    #[test]
+    fn a_place_with_a_long_name_is_found() {
+        let long = "x".repeat(1000);
+        let schema = json!({"properties": {&long: {"$ref": format!("#/$defs/{long}")}},
+            "$defs": {&long: {"type": "integer"}}});
+        assert_eq!(faults(&schema, &json!({&long: 1})), []);
+        assert_eq!(faults(&schema, &json!({&long: "1"})).len(), 1);
     }
 
     #[test]
