@@ -37,6 +37,7 @@ end
 
 -- What waited is due before what came meanwhile, but for streams: one that lingers again and again would never let another
 -- one have its turn.
+local back = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', q .. ':delayed', '-inf', now, 'LIMIT', 0, MAX_TIMERS)) do
   local key = q .. ':task:' .. id
   local task = redis.call('HMGET', key, 'lane', 'limit', 'attempt', 'rescues', 'body', 'place')
@@ -44,11 +45,18 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', q .. ':delayed', '-inf', now, 'L
   redis.call('DEL', key)
   if task[1] then
     local entry = entry_of(id, task[3], task[4], now, task[5])
-    if queue ~= 'deliveries' then
-      push_back(base, queue, task[1], entry)
+    if queue == 'deliveries' then
+      lane_push(base, queue, task[1], task[6], task[2], { entry })
+    else
+      local of_lane = back[task[1]] or { entries = {} }
+      back[task[1]], of_lane.place, of_lane.limit = of_lane, task[6], task[2]
+      table.insert(of_lane.entries, entry)
     end
-    lane_push(base, queue, task[1], task[6], task[2], queue == 'deliveries' and { entry } or {})
   end
+end
+for lane, of_lane in pairs(back) do
+  push_back(base, queue, lane, of_lane.entries)
+  lane_push(base, queue, lane, of_lane.place, of_lane.limit, {})
 end
 for _, lane in ipairs(redis.call('ZRANGEBYSCORE', q .. ':blocked', '-inf', now, 'LIMIT', 0, MAX_TIMERS)) do
   redis.call('ZREM', q .. ':blocked', lane)

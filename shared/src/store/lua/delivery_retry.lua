@@ -29,7 +29,7 @@ if failed then
 else
   alone = leave_alone(base, task.lane, delay, tonumber(ARGV[8]), now)
 end
-if batch.failed_at == 0 or failed and batch.failed_at > now then
+if (batch.failed_at == 0 or batch.failed_at > now) and (failed or alone) then
   -- What it never takes but asks for a pause each time is given up too: its time begins when the first one is over.
   batch.failed_at = failed and now or now + delay
 end

@@ -22,8 +22,8 @@ if kind == 'failed' then
 elseif kind == 'asked' then
   health_failed(base, task.lane, false, now)
   alone = leave_alone(base, task.lane, delay, tonumber(ARGV[8]), now)
-  local letter = redis.call('HMGET', key, 'current', 'asked')
-  if letter[1] and letter[1] ~= letter[2] then
+  local letter = redis.call('HMGET', key, 'current', 'asked', 'current_since')
+  if alone and letter[1] and (letter[1] ~= letter[2] or (tonumber(letter[3]) or 0) > now) then
     -- Its time begins when the first pause is over.
     redis.call('HSET', key, 'asked', letter[1], 'current_since', now + delay)
   end

@@ -18,17 +18,25 @@ local function push_entries(ready, entries, command)
   end
 end
 
--- Root fetches that wait at the front of a lane; MOST_ROOTS_AHEAD: that many or more.
+-- Root fetches that wait at the front of a lane; MOST_ROOTS_AHEAD: that many or more. Mostly there is none, so one entry is
+-- read first: bodies may be large.
 local function roots_ahead(base, lane)
-  local entries = redis.call('LRANGE', base .. ':fetches:ready:' .. lane, 0, MOST_ROOTS_AHEAD - 1)
-  for i, entry in ipairs(entries) do
-    local run, number = entry:match('^([^.]+)%.(%d+) ')
-    local roots = run and tonumber(redis.call('HGET', base .. ':run:' .. run, 'roots'))
-    if not roots or tonumber(number) > roots then
-      return i - 1
+  local from = 0
+  for _, to in ipairs({ 1, 10, MOST_ROOTS_AHEAD }) do
+    local entries = redis.call('LRANGE', base .. ':fetches:ready:' .. lane, from, to - 1)
+    for i, entry in ipairs(entries) do
+      local run, number = entry:match('^([^.]+)%.(%d+) ')
+      local roots = run and tonumber(redis.call('HGET', base .. ':run:' .. run, 'roots'))
+      if not roots or tonumber(number) > roots then
+        return from + i - 1
+      end
     end
+    if #entries < to - from then
+      return from + #entries
+    end
+    from = to
   end
-  return #entries
+  return from
 end
 
 -- Adds entries behind the first `ahead` ones of a lane, in their order; the lane isn't offered yet.
@@ -51,14 +59,27 @@ local function push_deep(base, lane, entries)
   push_behind(base, lane, ahead < MOST_ROOTS_AHEAD and ahead or 0, entries)
 end
 
--- Adds what comes back to its lane, since it waited or its worker is gone, to the front.
-local function push_back(base, queue, lane, entry)
+-- Whether an entry is that of a fetch which follows from the first ones of its run.
+local function is_deep(base, entry)
   local run, number = entry:match('^([^.]+)%.(%d+) ')
-  if queue == 'fetches' and run then
-    local first_ones = redis.call('HMGET', base .. ':run:' .. run, 'retried', 'roots')
-    if tonumber(number) > (tonumber(first_ones[1] or first_ones[2]) or math.huge) then
-      return push_deep(base, lane, { entry })
+  if not run then
+    return false
+  end
+  local first_ones = redis.call('HMGET', base .. ':run:' .. run, 'retried', 'roots')
+  return tonumber(number) > (tonumber(first_ones[1] or first_ones[2]) or math.huge)
+end
+
+-- Adds what comes back to its lane, since it waited or its worker is gone, to the front.
+local function push_back(base, queue, lane, entries)
+  local deep = {}
+  for _, entry in ipairs(entries) do
+    if queue == 'fetches' and is_deep(base, entry) then
+      deep[#deep + 1] = entry
+    else
+      redis.call('LPUSH', base .. ':' .. queue .. ':ready:' .. lane, entry)
     end
   end
-  redis.call('LPUSH', base .. ':' .. queue .. ':ready:' .. lane, entry)
+  if #deep > 0 then
+    push_deep(base, lane, deep)
+  end
 end

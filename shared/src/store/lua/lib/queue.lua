@@ -194,7 +194,7 @@ local function task_return(base, queue, id, task, attempt, rescues, body, now, a
   if at_end then
     redis.call('RPUSH', base .. ':' .. queue .. ':ready:' .. task.lane, entry)
   else
-    push_back(base, queue, task.lane, entry)
+    push_back(base, queue, task.lane, { entry })
   end
   lane_offer(base, queue, task.lane)
 end
