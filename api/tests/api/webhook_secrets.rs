@@ -146,7 +146,9 @@ async fn an_authentication_is_kept_by_a_patch_without_it_and_removed_by_null() {
         patch(json!({"authentication": shown("v")})).await,
         shown("v")
     );
-    let bearer = json!({"authentication": {"type": "bearer", "token": "hunter3"}});
+    // A merge patch takes away what the other kind has.
+    let bearer = json!({"authentication":
+        {"type": "bearer", "token": "hunter3", "username": null, "password": null}});
     assert_eq!(
         patch(bearer).await,
         json!({"type": "bearer", "token": "[redacted]"})

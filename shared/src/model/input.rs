@@ -119,7 +119,7 @@ fn check_size(object: &Map<String, Value>, pointer: &str, faults: &mut Faults) {
 }
 
 /// Fields that are objects whose reader knows their fields; what is inside of others is data.
-const STRUCTURES: [&str; 3] = ["delivery", "retry", "authentication"];
+const STRUCTURES: [&str; 2] = ["delivery", "retry"];
 
 /// Merges a patch into an object whose reader knows its fields, by RFC 7386 but for
 /// one thing: a `null` for a field that isn't there is kept, so that the reader of

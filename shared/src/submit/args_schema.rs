@@ -11,12 +11,14 @@ use jsonschema::{PatternOptions, Validator, error::ValidationErrorKind};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
-use crate::fault::{self, Faults, MAX_FAULTS, child};
+use crate::fault::{self, Faults, MAX_FAULTS, child, shown};
 
 /// Schemas within schemas, references followed.
 const MAX_DEPTH: usize = 100;
 /// Schemas in a schema, references written out; with the bound on the arguments it bounds the time of a check.
 const MAX_SIZE: usize = 2_000;
+/// Bytes of the names on the way to a schema; each schema below is counted by its place.
+const MAX_PLACE_BYTES: usize = 4 * 1024;
 /// Keywords of an object's schema whose value is an object: what has one of these is a schema, not a map of properties.
 const OBJECT_KEYWORDS: &[&str] = &[
     "$defs",
@@ -213,7 +215,7 @@ impl Size<'_> {
     fn of(&mut self, place: &str, depth: usize) -> Result<usize, Refusal> {
         let refuse = |message: &str| {
             Err(Refusal {
-                place: place.to_owned(),
+                place: shown(place).into_owned(),
                 message: message.to_owned(),
             })
         };
@@ -221,6 +223,7 @@ impl Size<'_> {
             Some(Some(size)) => return Ok(*size),
             Some(None) => return refuse("refers to itself; `args_schema` must not"),
             None if depth > MAX_DEPTH => return refuse("is nested too deep"),
+            None if place.len() > MAX_PLACE_BYTES => return refuse("has names that are too long"),
             None => {}
         }
         let Some(schema) = self.root.pointer(place) else {
@@ -253,6 +256,14 @@ impl Size<'_> {
             match (name.as_str(), value) {
                 // Counted where they are referred to.
                 ("$defs" | "definitions", _) => {}
+                (keyword, Value::Array(all)) if MANY.contains(&keyword) && all.len() > MAX_SIZE => {
+                    return refuse("is too large");
+                }
+                (keyword, Value::Object(all))
+                    if NAMED.contains(&keyword) && all.len() > MAX_SIZE =>
+                {
+                    return refuse("is too large");
+                }
                 (keyword, _) if ONE.contains(&keyword) => below.push(at),
                 (keyword, Value::Array(all)) if MANY.contains(&keyword) => {
                     below.extend((0..all.len()).map(|index| fault::place(&at, &index.to_string())));
@@ -303,6 +314,9 @@ mod tests {
             "$defs": {&long: {"type": "integer"}}});
         assert_eq!(faults(&schema, &json!({&long: 1})), []);
         assert_eq!(faults(&schema, &json!({&long: "1"})).len(), 1);
+        let longer = "x".repeat(MAX_PLACE_BYTES);
+        let refused = faults(&json!({"properties": {&longer: {}}}), &json!({}));
+        assert!(refused[0].1.contains("too long"), "{refused:?}");
     }
 
     #[test]
