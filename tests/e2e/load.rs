@@ -234,10 +234,11 @@ async fn a_dead_receiver_and_endless_sources_stay_within_the_marks() -> Result<(
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(
-        sync.source.requests().len(),
-        asked,
-        "nothing more is fetched"
+    // Each fetch reads a page ahead, which may have been on its way.
+    let more = sync.source.requests().len() - asked;
+    assert!(
+        more as u64 <= STREAMS,
+        "{more} more pages were asked for, of sources without an end"
     );
     let now = sync.stack.workers[0].rss_bytes()?;
     assert!(
