@@ -217,15 +217,7 @@ async fn missing_credentials_of_a_change_are_named_with_its_other_faults() {
 #[tokio::test]
 async fn a_change_that_needs_a_deleted_integration_changes_nothing() {
     let api = start().await;
-    let document = json!({"label": "Shop", "config": {
-        "base_url": "http://127.0.0.1:1",
-        "authorization": {"format": "none"},
-        "resources": {"orders": {"list": {"path": "/orders"}}},
-    }});
-    api.client
-        .put("/integration/shop", document)
-        .await
-        .expect(201);
+    api.client.shop().await;
     let body = json!({"integration_name": "shop", "tenant_id": "t"});
     let made = api.client.post("/integrated-account", body).await;
     let path = format!("/integrated-account/{}", made.expect(201).id());

@@ -126,15 +126,7 @@ async fn a_patched_job_is_checked_as_a_whole() {
 #[tokio::test]
 async fn a_job_whose_integration_is_gone_can_be_named_but_not_get_other_resources() {
     let api = start().await;
-    let document = json!({"label": "Shop", "config": {
-        "base_url": "https://shop.example",
-        "authorization": {"format": "none"},
-        "resources": {"orders": {"list": {"path": "/orders"}}},
-    }});
-    api.client
-        .put("/integration/shop", document)
-        .await
-        .expect(201);
+    api.client.shop().await;
     let job = json!({"integration_name": "shop", "resources": [{"resource": "orders"}]});
     let made = api.client.post("/sync-job", job).await.expect(201);
     let path = format!("/sync-job/{}", made.id());

@@ -56,7 +56,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', q .. ':delayed', '-inf', now, 'L
 end
 for lane, of_lane in pairs(back) do
   push_back(base, queue, lane, of_lane.entries)
-  lane_push(base, queue, lane, of_lane.place, of_lane.limit, {})
+  lane_enter(base, queue, lane, of_lane.place, of_lane.limit)
 end
 for _, lane in ipairs(redis.call('ZRANGEBYSCORE', q .. ':blocked', '-inf', now, 'LIMIT', 0, MAX_TIMERS)) do
   redis.call('ZREM', q .. ':blocked', lane)

@@ -54,8 +54,7 @@ else
   at = at + 2 * chunks
 end
 
--- Tasks are numbered, the first ones from 1. Runs that older workers started have no `roots`; those of a retry are `retried`.
-local deep = tonumber(id:match('%d+$')) > (tonumber(state[10] or state[8]) or math.huge)
+local deep = follows(id:match('%d+$'), state[10], state[8])
 local children, by_node = (#ARGV - at + 1) / 3, {}
 if children > 0 then
   local entries, number = {}, redis.call('HINCRBY', run_key, 'tasks', children) - children
@@ -70,11 +69,13 @@ if children > 0 then
   for kid, count in pairs(by_node) do
     redis.call('HINCRBY', run_key, 'n' .. kid .. ':open', count)
   end
+  local place = state[6] or state[7]
   if deep then
     push_deep(base, task.lane, entries)
-    entries = {}
+    lane_enter(base, 'fetches', task.lane, place, state[5])
+  else
+    lane_push(base, 'fetches', task.lane, place, state[5], entries)
   end
-  lane_push(base, 'fetches', task.lane, state[6] or state[7], state[5], entries)
 end
 
 redis.call('HINCRBY', run_key, n .. 'fetched', records)

@@ -50,8 +50,9 @@ retry_begin(base, run, run_key, entries, now)
 local ahead = roots > 0 and roots_ahead(base, state[2]) or MOST_ROOTS_AHEAD
 if ahead < MOST_ROOTS_AHEAD then
   push_behind(base, state[2], ahead, entries)
-  entries = {}
+  lane_enter(base, 'fetches', state[2], budget[1] or state[5], ARGV[5])
+else
+  lane_push(base, 'fetches', state[2], budget[1] or state[5], ARGV[5], entries)
 end
-lane_push(base, 'fetches', state[2], budget[1] or state[5], ARGV[5], entries)
 task_done(base, 'runs', id, task)
 return 'ok'

@@ -385,8 +385,8 @@ impl Redriving<'_> {
     }
 }
 
-/// A letter as the plan of deliveries looks at it: a batch that can't be taken apart and whose time is not up. `tries`: of
-/// this redrive, before this one.
+/// A letter as the plan of deliveries looks at it: a batch that can't be taken apart. `tries`: of this redrive, before this
+/// one; `failing`: since the first of them.
 fn as_batch(event: EventId, letter: &DeadLetter, tries: u32, failing: Duration) -> Batch {
     Batch {
         event,

@@ -59,14 +59,18 @@ local function push_deep(base, lane, entries)
   push_behind(base, lane, ahead < MOST_ROOTS_AHEAD and ahead or 0, entries)
 end
 
--- Whether an entry is that of a fetch which follows from the first ones of its run.
+-- Whether the fetch of this number follows from the first ones of its run. They are numbered from 1; those of a retry are
+-- `retried`, and runs that older workers started have no `roots`.
+local function follows(number, retried, roots)
+  return tonumber(number) > (tonumber(retried or roots) or math.huge)
+end
+
 local function is_deep(base, entry)
   local run, number = entry:match('^([^.]+)%.(%d+) ')
   if not run then
     return false
   end
-  local first_ones = redis.call('HMGET', base .. ':run:' .. run, 'retried', 'roots')
-  return tonumber(number) > (tonumber(first_ones[1] or first_ones[2]) or math.huge)
+  return follows(number, unpack(redis.call('HMGET', base .. ':run:' .. run, 'retried', 'roots')))
 end
 
 -- Adds what comes back to its lane, since it waited or its worker is gone, to the front.

@@ -110,16 +110,20 @@ local function lane_offer(base, queue, lane)
   wake(base, queue)
 end
 
--- Adds entries to the end of a lane in `place` (false: where it is).
-local function lane_push(base, queue, lane, place, limit, entries)
-  local q = base .. ':' .. queue
-  push_entries(q .. ':ready:' .. lane, entries, 'RPUSH')
+-- Lets a lane whose entries are in its list take turns in `place` (false: where it is).
+local function lane_enter(base, queue, lane, place, limit)
+  local lane_key = base .. ':' .. queue .. ':lane:' .. lane
+  redis.call('HSET', lane_key, 'limit', limit)
   if place then
-    redis.call('HSET', q .. ':lane:' .. lane, 'limit', limit, 'place', place)
-  else
-    redis.call('HSET', q .. ':lane:' .. lane, 'limit', limit)
+    redis.call('HSET', lane_key, 'place', place)
   end
   lane_offer(base, queue, lane)
+end
+
+-- Adds entries to the end of a lane in `place` (false: where it is).
+local function lane_push(base, queue, lane, place, limit, entries)
+  push_entries(base .. ':' .. queue .. ':ready:' .. lane, entries, 'RPUSH')
+  lane_enter(base, queue, lane, place, limit)
 end
 
 -- Takes a lane out of the turns until `free_at`; the longest wait wins. Returns the time it is free.
