@@ -74,8 +74,6 @@ points! {
     PieceTaken = "piece_taken",
     /// Attempts are about to be logged.
     AttemptsLogged = "attempts_logged",
-    /// A token is about to be revoked.
-    TokenRevoked = "token_revoked",
 }
 
 impl FailurePoint {

@@ -13,7 +13,7 @@ use syncline_tests::{
     receiver::Answer,
     redis::PrivateRedis,
     source::Source,
-    stack::TOKEN,
+    stack::{Stack, TOKEN},
 };
 
 use crate::scenario::{LONG, Setup, Shop, Syncing};
@@ -554,6 +554,32 @@ async fn a_run_whose_redis_is_full_waits_and_completes_once_there_is_room() -> R
     let run = sync.start_run().await?;
     complete(&sync, &run).await?;
     all_told_once(&sync, 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_revoked_though_redis_is_full() -> Result<()> {
+    let stack = Stack::start(0)?;
+    let command_of = |arguments: &[&str]| -> Result<String> {
+        let output = stack.api_command(arguments)?;
+        ensure!(output.status.success(), "{arguments:?}: {output:?}");
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    let environment = ["--environment", "default"];
+    let create = ["token", "create", "--label", "leaked"];
+    let secret = command_of(&[&create[..], &environment].concat())?;
+    let list = command_of(&["token", "list"])?;
+    let row = list.lines().find(|row| row.contains("leaked"));
+    let id = row
+        .and_then(|row| row.split('\t').next())
+        .context("an id")?;
+    let holder = stack.rest()?.with_token(secret.trim());
+    let asks = async || holder.call(reqwest::Method::GET, "/webhook", None).await;
+    assert_eq!(asks().await?.0, 200);
+    let mut redis = stack.redis.connect().await?;
+    let () = command(&mut redis, FULL).await?;
+    command_of(&["token", "revoke", id])?;
+    assert_eq!(asks().await?.0, 401);
     Ok(())
 }
 

@@ -141,6 +141,7 @@ scripts! {
     (BOOTSTRAP, allowed, [], "bootstrap");
     (ENVIRONMENT_CREATE, refused, [], "environment_create");
     (TOKEN_CREATE, refused, [], "token_create");
+    (TOKEN_REVOKE, allowed, [], "token_revoke");
     (IDEMPOTENCY_RESERVE, refused, ["clock"], "idempotency_reserve");
     (IDEMPOTENCY_SETTLE, allowed, [], "idempotency_settle");
     (RETENTION, allowed, ["clock"], "retention");

@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    failure::FailurePoint,
     ids::{EnvironmentId, TokenId},
     model::{
         purge::Purge,
@@ -268,14 +267,13 @@ impl Tokens {
         if token.revoked_at.is_none() {
             token.revoked_at = Some(Timestamp::now());
             // A token's row changes in no other way, so there is no update to lose.
-            FailurePoint::TokenRevoked.reach()?;
-            // One that goes meanwhile with its environment stays away.
-            let _: Option<String> = redis::cmd("SET")
-                .arg(&key)
-                .arg(write(&token)?)
-                .arg("XX")
-                .query_async(&mut connection)
-                .await?;
+            let mut call = scripts::TOKEN_REVOKE.prepare();
+            call.key(&key).arg(write(&token)?);
+            match self.store.invoke::<String>(&call).await?.as_str() {
+                "revoked" => {}
+                "missing" => return Ok(None),
+                other => return Err(unexpected("token_revoke", other)),
+            }
         }
         Ok(Some(token))
     }
