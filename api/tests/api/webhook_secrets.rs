@@ -252,7 +252,7 @@ async fn compression_is_gzip_or_none() {
 }
 
 #[tokio::test]
-async fn deleting_a_webhook_wipes_the_credentials_it_was_given() {
+async fn deleting_a_webhook_wipes_its_secret_and_the_credentials_it_was_given() {
     use shared::{ids::WebhookId, model::webhook::Webhook};
 
     let api = start().await;
@@ -275,4 +275,5 @@ async fn deleting_a_webhook_wipes_the_credentials_it_was_given() {
         .expect(200);
     let after = stored().await;
     assert!(after.authentication.is_none() && after.secret_headers.is_empty());
+    assert_eq!(after.sealed_secret, "");
 }

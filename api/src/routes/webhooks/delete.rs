@@ -10,7 +10,7 @@ use crate::{
     routes::Deleted,
 };
 
-/// Deletes a webhook, its log of attempts and the credentials it was given. No further run can be made for it.
+/// Deletes a webhook, its log of attempts, its signing secret and the credentials it was given. No further run can be made for it.
 #[utoipa::path(
     delete, path = "/api/v1/ipaas/webhook/{id}", tag = "webhook", operation_id = "delete_webhook",
     responses((status = 200, description = "Deleted", body = Deleted))

@@ -164,8 +164,9 @@ impl Webhook {
         }
     }
 
-    /// Wipes what only a delivery needs, when there will be none any more.
+    /// Wipes what is secret, which only a delivery needs, when there will be none any more.
     pub fn forget_credentials(&mut self) {
+        self.sealed_secret.clear();
         self.secret_headers.clear();
         self.authentication = None;
         self.previous_secret = None;
