@@ -197,6 +197,18 @@ impl ApiError {
         )
     }
 
+    /// The body took longer than `limit` to arrive.
+    pub fn request_timeout(limit: Duration) -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            format!(
+                "the body must arrive within {} s; send the request again",
+                limit.as_secs()
+            ),
+        )
+    }
+
     /// The body is larger than `limit` bytes.
     pub fn payload_too_large(limit: usize) -> Self {
         Self::new(

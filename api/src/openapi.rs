@@ -157,6 +157,7 @@ fn describe(path: &str, verb: &str, operation: &mut Operation) {
     }
     if matches!(verb, "post" | "put" | "patch") {
         errors.extend([
+            ("408", "`request_timeout`"),
             ("413", "`payload_too_large`"),
             ("415", "`unsupported_media_type`"),
             (

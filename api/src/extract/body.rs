@@ -1,5 +1,7 @@
 //! A JSON body: declared as such, bounded in size and depth, UTF-8.
 
+use std::time::Duration;
+
 use actix_web::{HttpRequest, dev::Payload, http::header};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -9,6 +11,9 @@ use crate::error::ApiError;
 
 /// Bytes of a request's body at most. (Its depth is bounded by `serde_json`: 128.)
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// Time for a body to arrive, from its head on. A purge counts on it: no request that was let in before a deletion writes
+/// after the purge has made its last round.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A body as it came, and what it says.
 #[derive(Debug)]
@@ -36,7 +41,9 @@ pub(super) async fn read(
     {
         return Err(ApiError::unsupported_media_type());
     }
-    let bytes = collect(request, payload).await?;
+    let bytes = tokio::time::timeout(BODY_TIMEOUT, collect(request, payload))
+        .await
+        .map_err(|_| ApiError::request_timeout(BODY_TIMEOUT))??;
     if bytes.is_empty() && empty == Empty::IsAnObject {
         return Ok(Body {
             bytes,

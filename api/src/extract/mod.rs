@@ -4,6 +4,6 @@ mod body;
 mod caller;
 mod query;
 
-pub use body::{Body, MAX_BODY_BYTES};
+pub use body::{BODY_TIMEOUT, Body, MAX_BODY_BYTES};
 pub use caller::{Caller, Level, Read, Write};
 pub use query::{ListQuery, Query, encode_cursor};

@@ -1,5 +1,6 @@
 //! Section "conventions": authentication, errors, bodies, parameters, lists.
 
+use api::extract::BODY_TIMEOUT;
 use reqwest::{Method, header};
 use serde_json::json;
 use shared::{model::token::Scope, store::Store};
@@ -222,6 +223,31 @@ async fn a_body_must_be_declared_as_json() {
     post(Some("Application/JSON; charset=UTF-8"), None)
         .await
         .expect(201);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_to_its_end_is_408_and_makes_nothing() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let api = start().await;
+    let address = api.origin.trim_start_matches("http://");
+    let mut stream = tokio::net::TcpStream::connect(address)
+        .await
+        .expect("connected");
+    let request = format!(
+        "POST {}/webhook HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: 60\r\n\r\n{{",
+        crate::support::BASE,
+        api.client.token()
+    );
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    // It is read to its end, so the connection is closed too.
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(4 * BODY_TIMEOUT, stream.read_to_end(&mut answer));
+    read.await.expect("an end").expect("an answer");
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("\"request_timeout\""), "{answer}");
+    let webhooks = api.client.get("/webhook").await.json();
+    assert_eq!(webhooks["result"], json!([]));
 }
 
 #[tokio::test]

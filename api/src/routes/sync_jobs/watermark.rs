@@ -37,8 +37,9 @@ pub async fn get(caller: Caller<Read>) -> Result<HttpResponse, ApiError> {
     responses((status = 200, description = "All of them, as they are now", body = Object))
 )]
 pub async fn update(mut caller: Caller<Write>) -> Result<HttpResponse, ApiError> {
-    let (job, account) = subject(&caller).await?;
+    // Before the account is looked up: it may be deleted, and all of it purged, while a body arrives.
     let body = caller.json().await?.value;
+    let (job, account) = subject(&caller).await?;
     let changes = read(&body, &names(&job)).map_err(|faults| ApiError::validation(&faults))?;
     let runs = caller.state.store.runs();
     runs.set_watermarks(account, job.id, &changes).await?;
