@@ -20,12 +20,13 @@ use shared::{
 use super::{
     Fetch,
     builder::{MAX_CARRIED_BYTES, is_usable},
+    reader::PART_BYTES,
     report::Failing,
     task_body, until_available,
 };
 use crate::context::{Context, LoadError};
 
-/// Elements that become tasks in one commit.
+/// Elements that become tasks in one commit, at most; fewer where their tasks have [`PART_BYTES`].
 const ITEMS_AT_ONCE: usize = 1_000;
 
 /// Makes the tasks; the word is the outcome in metrics and logs.
@@ -48,9 +49,18 @@ pub(super) async fn execute(
     let mut step = 0;
     loop {
         let rest = items.get(made..).unwrap_or_default();
-        let now = &rest[..rest.len().min(ITEMS_AT_ONCE)];
-        made += now.len();
-        let (after, body) = if now.len() == rest.len() {
+        let bodies = rest
+            .iter()
+            .map(|item| element_body(fetch, over, item).to_json());
+        let children: Vec<_> = of_one_commit(bodies)
+            .map(|body| Child {
+                node: fetch.node,
+                position: 0,
+                body,
+            })
+            .collect();
+        made += children.len();
+        let (after, body) = if children.len() == rest.len() {
             (After::Done, String::new())
         } else {
             let body = FetchBody {
@@ -59,11 +69,6 @@ pub(super) async fn execute(
             };
             (After::NextPage, task_body(fetch, body))
         };
-        let children = now.iter().map(|item| Child {
-            node: fetch.node,
-            position: 0,
-            body: element_body(fetch, over, item).to_json(),
-        });
         let commit = PageCommit {
             handle,
             step,
@@ -73,7 +78,7 @@ pub(super) async fn execute(
             pages: 0,
             records: 0,
             chunks: Vec::new(),
-            children: children.collect(),
+            children,
             lease: LEASE,
         };
         FailurePoint::ElementsRead.reach()?;
@@ -85,6 +90,16 @@ pub(super) async fn execute(
             Committed::RunEnded => return Ok("run_ended"),
         }
     }
+}
+
+/// As many tasks as one commit takes, at least one: each carries all that its ancestors' records give.
+fn of_one_commit(bodies: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    let mut bytes = 0;
+    bodies.take(ITEMS_AT_ONCE).take_while(move |body| {
+        let has_room = bytes < PART_BYTES;
+        bytes += body.len();
+        has_room
+    })
 }
 
 fn elements(fetch: &Fetch, over: &Loop) -> Result<Vec<Value>, LoopError> {
@@ -120,5 +135,23 @@ fn element_body(fetch: &Fetch, over: &Loop, item: &Value) -> FetchBody {
         looped: true,
         fault,
         ..FetchBody::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(count: usize, bytes: usize) -> usize {
+        of_one_commit(std::iter::repeat_n("x".repeat(bytes), count)).count()
+    }
+
+    #[test]
+    fn tasks_of_elements_are_committed_by_number_and_by_bytes() {
+        assert_eq!(taken(0, 1), 0);
+        assert_eq!(taken(999, 10), 999);
+        assert_eq!(taken(5_000, 10), ITEMS_AT_ONCE);
+        assert_eq!(taken(5_000, MAX_CARRIED_BYTES), 64);
+        assert_eq!(taken(3, 2 * PART_BYTES), 1, "or it would not go on");
     }
 }

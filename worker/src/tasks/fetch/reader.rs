@@ -23,7 +23,7 @@ use super::{Fetch, builder::PartBuilder};
 use crate::{context::Context, measure};
 
 /// Bytes of records after which a part is committed; a page may have many.
-const PART_BYTES: usize = 1024 * 1024;
+pub(super) const PART_BYTES: usize = 1024 * 1024;
 /// Bytes of a body after which a part's size is looked at, shared out among the dependants of the node: each record makes
 /// a child for each of them, and one read of a fast source brings some hundred kilobytes.
 const SLICE_BYTES: usize = 8 * 1024;
