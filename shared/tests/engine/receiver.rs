@@ -484,14 +484,14 @@ async fn a_receiver_that_wants_nothing_of_a_run_stops_it() {
 #[tokio::test]
 async fn a_webhook_with_a_rate_gets_so_many_requests_a_second_over_all_its_streams() {
     let bench = Bench::with_two_streams().await;
-    let (one, other) = (bench.handle(1, 2).await, bench.handle(1, 2).await);
+    let (one, other) = (bench.handle(1, 1).await, bench.handle(1, 1).await);
     let first = batch_of(bench.take_more(&one, &[]).await);
     assert_eq!(bench.take_more(&other, &[]).await, NextBatch::None);
     assert_eq!(bench.claimable().await, 0, "both wait with one timer");
     let settled = bench.settle(&one, &first).await;
     assert_eq!(settled, NextBatch::None);
-    bench.advance(Duration::from_millis(500)).await;
-    let next = bench.handle(1, 2).await;
+    bench.advance(SECOND).await;
+    let next = bench.handle(1, 1).await;
     batch_of(bench.take_more(&next, &[]).await);
 }
 

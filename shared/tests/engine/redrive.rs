@@ -271,7 +271,7 @@ async fn a_settled_letter_that_is_settled_again_after_a_lost_answer_counts_once(
         assert_eq!(settled, RedriveStep::Done);
     }
     assert_eq!(bench.take_letter(&handle, events[1]).await, letter(0));
-    let pause = Some(Duration::from_secs(1));
+    let pause = Some(Duration::from_mins(1));
     let settled = bench
         .settle_letter(&handle, events[1], ACCEPTED, pause)
         .await;
@@ -284,7 +284,7 @@ async fn a_settled_letter_that_is_settled_again_after_a_lost_answer_counts_once(
     let view = bench.view().await;
     assert_eq!((view.records_dead, view.records_delivered), (0, 2));
     assert!(bench.claim(Queue::Deliveries, 1).await.is_empty());
-    bench.advance(Duration::from_secs(1)).await;
+    bench.advance(Duration::from_mins(1)).await;
     bench.claim_redrive().await;
 }
 
