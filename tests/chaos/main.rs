@@ -80,7 +80,7 @@ async fn main() -> Result<ExitCode> {
     if let Err(error) = &ends {
         println!("{error:#}");
     }
-    let verdict = report::verdict(&load, &stack, &runs, &faults, calm).await?;
+    let verdict = report::verdict(&load, &stack, &runs, &faults, [began, calm]).await?;
     print!("{verdict}");
     Ok(if verdict.holds() && ends.is_ok() {
         ExitCode::SUCCESS

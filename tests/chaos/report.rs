@@ -55,6 +55,16 @@ pub async fn progress(receivers: Vec<Arc<Receiver>>, began: Instant, ended: Arc<
     }
 }
 
+/// A time in which nobody got an event.
+#[derive(Default)]
+struct Silence {
+    length: Duration,
+    /// After the first run was started.
+    began: Duration,
+    /// Runs that had told something before and did so after it: with few of them left, one that waits is enough.
+    runs: usize,
+}
+
 pub struct Verdict {
     runs: usize,
     records: usize,
@@ -70,7 +80,7 @@ pub struct Verdict {
     rescued: usize,
     /// By kind: number, then time until the next acknowledged event, from its beginning and from its end.
     recoveries: BTreeMap<Fault, Vec<[Duration; 2]>>,
-    longest_silence: Duration,
+    longest_silence: Silence,
     settled_after: Duration,
     /// Faults that began while something else was broken.
     overlapping: usize,
@@ -82,7 +92,7 @@ pub async fn verdict(
     stack: &Stack,
     runs: &[Started],
     made: &[Made],
-    calm: Instant,
+    [began, calm]: [Instant; 2],
 ) -> Result<Verdict> {
     let settled_after = calm.elapsed();
     // Nothing comes any more once nothing is left of any run.
@@ -107,7 +117,7 @@ pub async fn verdict(
         leftovers,
         rescued: rescued(stack),
         recoveries: recoveries(&deliveries, made, settled_after),
-        longest_silence: longest_silence(&deliveries),
+        longest_silence: longest_silence(&deliveries, &by_run, began),
         settled_after,
         overlapping: made.iter().filter(|fault| fault.beside).count(),
     };
@@ -254,10 +264,29 @@ fn recoveries(
     recoveries
 }
 
-fn longest_silence(deliveries: &[Vec<Delivery>]) -> Duration {
+fn longest_silence(
+    deliveries: &[Vec<Delivery>],
+    by_run: &BTreeMap<String, Vec<Delivery>>,
+    began: Instant,
+) -> Silence {
     let moments: Vec<_> = moments(deliveries).into_iter().collect();
-    let silences = moments.windows(2).map(|pair| pair[1] - pair[0]);
-    silences.max().unwrap_or_default()
+    let Some((from, to)) = moments
+        .iter()
+        .zip(moments.iter().skip(1))
+        .max_by_key(|(from, to)| **to - **from)
+    else {
+        return Silence::default();
+    };
+    let is_around = |of_run: &&Vec<Delivery>| {
+        let acknowledged = || of_run.iter().filter(|delivery| delivery.acknowledged());
+        acknowledged().any(|delivery| delivery.at <= *from)
+            && acknowledged().any(|delivery| delivery.at >= *to)
+    };
+    Silence {
+        length: *to - *from,
+        began: from.saturating_duration_since(began),
+        runs: by_run.values().filter(is_around).count(),
+    }
 }
 
 impl Verdict {
@@ -314,8 +343,10 @@ impl fmt::Display for Verdict {
         )?;
         writeln!(
             f,
-            "nobody got an event for {:.1} s at most; everything was there {:.1} s after the last fault",
-            self.longest_silence.as_secs_f64(),
+            "nobody got an event for {:.1} s at most, from second {:.0} on, with {} runs under way; everything was there {:.1} s after the last fault",
+            self.longest_silence.length.as_secs_f64(),
+            self.longest_silence.began.as_secs_f64(),
+            self.longest_silence.runs,
             self.settled_after.as_secs_f64()
         )?;
         writeln!(
