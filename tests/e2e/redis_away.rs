@@ -578,6 +578,8 @@ async fn a_token_is_revoked_though_redis_is_full() -> Result<()> {
     assert_eq!(asks().await?.0, 200);
     let mut redis = stack.redis.connect().await?;
     let () = command(&mut redis, FULL).await?;
+    let refused = stack.api_command(&[&create[..], &environment].concat())?;
+    assert!(!refused.status.success(), "it isn't full: {refused:?}");
     command_of(&["token", "revoke", id])?;
     assert_eq!(asks().await?.0, 401);
     Ok(())

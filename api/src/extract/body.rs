@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpRequest, dev::Payload, http::header};
+use actix_web::{HttpRequest, dev::Payload, http::header, rt};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use serde_json::{Map, Value};
@@ -11,9 +11,12 @@ use crate::error::ApiError;
 
 /// Bytes of a request's body at most. (Its depth is bounded by `serde_json`: 128.)
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
-/// Time for a body to arrive, from its head on. A purge counts on it: no request that was let in before a deletion writes
-/// after the purge has made its last round.
+/// Time for a body to arrive, from when it is read on. A purge counts on it: what a request that was let in before a
+/// deletion makes is there before the purge's last round.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the rest of a body that is refused stays unread. While it does, actix closes the connection with the answer;
+/// once it is gone a chunked one would be read to its end, however long that takes.
+const UNREAD: Duration = Duration::from_secs(2);
 
 /// A body as it came, and what it says.
 #[derive(Debug)]
@@ -43,7 +46,15 @@ pub(super) async fn read(
     }
     let bytes = tokio::time::timeout(BODY_TIMEOUT, collect(request, payload))
         .await
-        .map_err(|_| ApiError::request_timeout(BODY_TIMEOUT))??;
+        .unwrap_or_else(|_| Err(ApiError::request_timeout(BODY_TIMEOUT)));
+    if bytes.is_err() {
+        let unread = payload.take();
+        rt::spawn(async move {
+            tokio::time::sleep(UNREAD).await;
+            drop(unread);
+        });
+    }
+    let bytes = bytes?;
     if bytes.is_empty() && empty == Empty::IsAnObject {
         return Ok(Body {
             bytes,

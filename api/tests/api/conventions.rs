@@ -230,22 +230,30 @@ async fn a_body_that_does_not_come_to_its_end_is_408_and_makes_nothing() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let api = start().await;
     let address = api.origin.trim_start_matches("http://");
-    let mut stream = tokio::net::TcpStream::connect(address)
-        .await
-        .expect("connected");
-    let request = format!(
-        "POST {}/webhook HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: 60\r\n\r\n{{",
-        crate::support::BASE,
-        api.client.token()
+    let answer_to = async |length_and_body: &str| {
+        let mut stream = tokio::net::TcpStream::connect(address)
+            .await
+            .expect("connected");
+        let request = format!(
+            "POST {}/webhook HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n{length_and_body}",
+            crate::support::BASE,
+            api.client.token()
+        );
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        // To its end: the connection is closed too.
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(4 * BODY_TIMEOUT, stream.read_to_end(&mut answer));
+        read.await.expect("an end").expect("an answer");
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let answers = tokio::join!(
+        answer_to("content-length: 60\r\n\r\n{"),
+        answer_to("transfer-encoding: chunked\r\n\r\n5\r\n{"),
     );
-    stream.write_all(request.as_bytes()).await.expect("sent");
-    // It is read to its end, so the connection is closed too.
-    let mut answer = Vec::new();
-    let read = tokio::time::timeout(4 * BODY_TIMEOUT, stream.read_to_end(&mut answer));
-    read.await.expect("an end").expect("an answer");
-    let answer = String::from_utf8_lossy(&answer);
-    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert!(answer.contains("\"request_timeout\""), "{answer}");
+    for answer in [answers.0, answers.1] {
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert!(answer.contains("\"request_timeout\""), "{answer}");
+    }
     let webhooks = api.client.get("/webhook").await.json();
     assert_eq!(webhooks["result"], json!([]));
 }

@@ -221,6 +221,17 @@ async fn a_key_whose_first_answer_got_lost_stays_bound_to_its_object_though_it_i
     assert_eq!(next.object, dead.object);
 }
 
+#[tokio::test]
+async fn a_key_whose_webhook_was_deleted_before_its_first_answer_came_says_so() {
+    let api = start().await;
+    let body = json!({"target_url": "https://example.com/"});
+    let made = post(&api, "k1", &body).await.expect(201);
+    lose_answer(&api).await;
+    let path = format!("/webhook/{}", made.id());
+    api.client.delete(&path).await.expect(200);
+    post(&api, "k1", &body).await.refused(409, "conflict");
+}
+
 async fn post_run(api: &Api, body: &Value) -> Reply {
     let request = api
         .client

@@ -68,6 +68,12 @@ async fn make(
     let webhook = Webhook::new(id, environment, input, &secret, &state.sealer, now)
         .map_err(|error| unusable_secret(id, &error))?;
     let webhook = match state.store.objects().create(&webhook).await? {
+        // Made by the first of these requests, and its secret went with it.
+        Creation::Existed(existing) if existing.deleted_at.is_some() => {
+            return Err(ApiError::conflict(format!(
+                "{id}, which a request with this Idempotency-Key made, was deleted since; use another key"
+            )));
+        }
         Creation::Existed(existing) => existing,
         Creation::Created | Creation::NameTaken(_) => webhook,
     };

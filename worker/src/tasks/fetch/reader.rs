@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{Fetch, builder::PartBuilder};
 use crate::{context::Context, measure};
 
-/// Bytes of records after which a part is committed; a page may have many.
+/// Bytes of records, or of tasks of elements, after which a part is committed; a page may have many.
 pub(super) const PART_BYTES: usize = 1024 * 1024;
 /// Bytes of a body after which a part's size is looked at, shared out among the dependants of the node: each record makes
 /// a child for each of them, and one read of a fast source brings some hundred kilobytes.

@@ -22,8 +22,8 @@ use shared::{
 };
 
 /// Before the second round, and between looks at an account's runs that are under way: longer than a request takes that
-/// was let in before the deletion (15 s for its body, some 7 s for a call to Redis), and than a worker takes to see that a
-/// task is gone.
+/// was let in before the deletion (15 s for its body, some 7 s for a call to Redis; test events aside, which log their
+/// attempt in the end), and than a worker takes to see that a task is gone.
 const PAUSE: Duration = Duration::from_secs(30);
 /// Objects of a step.
 const OBJECTS_AT_ONCE: usize = 100;
