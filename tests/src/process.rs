@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs::{File, TryLockError},
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    ops::Range,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -20,7 +21,9 @@ pub const START_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Ports to try: below those that systems give to outgoing connections, so that nobody takes one by chance between
 /// its choice and its use.
-const PORT_RANGE: std::ops::Range<u16> = 20_000..30_000;
+const PORT_RANGE: Range<u16> = 20_000..30_000;
+/// Ports of one test process.
+const PORTS_OF_A_PROCESS: u16 = 1_000;
 /// Lines of a program's output that an error shows.
 const LOG_TAIL_LINES: usize = 30;
 /// Most of an answer to a probe or a scrape that is read.
@@ -48,25 +51,69 @@ pub fn wait_until<T>(
     }
 }
 
-/// An address on loopback that nothing listens on.
-pub fn free_address() -> Result<SocketAddr> {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let size = PORT_RANGE.end - PORT_RANGE.start;
-    // Test processes that run side by side start at different places.
-    let start = u16::try_from(std::process::id().wrapping_mul(97) % u32::from(size))?;
-    for _ in 0..size {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed) % size;
-        let port = PORT_RANGE.start + (start + step) % size;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if TcpListener::bind(address).is_ok() {
-            return Ok(address);
+/// Ports that this test process has for itself, and which of them is tried next.
+struct Ports {
+    range: Range<u16>,
+    next: u16,
+    /// Locked as long as the process lives.
+    _lock: File,
+}
+
+impl Ports {
+    /// Those that no other process has: the port of a program that was killed and is to be started again looks free
+    /// meanwhile.
+    fn take() -> Result<Self> {
+        for first in PORT_RANGE.step_by(PORTS_OF_A_PROCESS.into()) {
+            let path = std::env::temp_dir().join(format!("syncline-test-ports-{first}.lock"));
+            // Another user's can be read.
+            let lock = File::open(&path).or_else(|_| File::create(&path));
+            let lock = lock.with_context(|| path.display().to_string())?;
+            match lock.try_lock() {
+                Ok(()) => {
+                    return Ok(Self {
+                        range: first..first + PORTS_OF_A_PROCESS,
+                        next: first,
+                        _lock: lock,
+                    });
+                }
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(error.into()),
+            }
         }
+        bail!(
+            "other test processes have all ports between {} and {}; wait for one of them",
+            PORT_RANGE.start,
+            PORT_RANGE.end
+        )
     }
-    bail!(
-        "no port is free between {} and {}",
-        PORT_RANGE.start,
-        PORT_RANGE.end
-    )
+
+    fn free(&mut self) -> Result<SocketAddr> {
+        for _ in self.range.clone() {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.next));
+            self.next += 1;
+            if self.next == self.range.end {
+                self.next = self.range.start;
+            }
+            if TcpListener::bind(address).is_ok() {
+                return Ok(address);
+            }
+        }
+        bail!(
+            "no port is free between {} and {}",
+            self.range.start,
+            self.range.end
+        )
+    }
+}
+
+/// An address on loopback that nothing listens on, and that no other test process will.
+pub fn free_address() -> Result<SocketAddr> {
+    static PORTS: Mutex<Option<Ports>> = Mutex::new(None);
+    let mut ports = PORTS.lock().unwrap_or_else(PoisonError::into_inner);
+    match &mut *ports {
+        Some(ports) => ports.free(),
+        none => none.insert(Ports::take()?).free(),
+    }
 }
 
 /// The path of a program of this workspace, built into the target directory that the running test came from.
@@ -397,7 +444,10 @@ mod tests {
     }
 
     #[test]
-    fn free_addresses_differ() {
+    fn free_addresses_differ_also_between_processes() {
         assert_ne!(free_address().unwrap(), free_address().unwrap());
+        // A second lock of the same file is refused to whoever has it not, as to another process.
+        let (one, other) = (Ports::take().unwrap(), Ports::take().unwrap());
+        assert_ne!(one.range, other.range);
     }
 }
